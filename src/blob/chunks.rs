@@ -1,10 +1,12 @@
 //! Receiving an object chunk by chunk, in any order and on several threads at a time: each chunk is linked to an outboard
 //! before it is written.
 
+use std::io::IoSlice;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
 
+use super::bulk::Cache;
 use super::disk::read_full_at;
 use super::error::{BlobError, IoContext, Result, is_unreadable};
 use super::marks::{Kept, Run, runs_of};
@@ -85,16 +87,15 @@ impl ChunkReceiver {
         if self.state().assembly.linked().contains(index) {
             return Ok(ChunkFate::Linked);
         }
-        let mut offset = index * CHUNK_BYTES;
-        for piece in pieces {
-            if let Err(source) = self.part.file.write_all_at(piece, offset) {
-                drop(open);
-                *self.open.write().unwrap_or_else(PoisonError::into_inner) = false;
-                return Err(self.part.abandon(source));
-            }
-            offset += piece.len() as u64;
+        let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+        let length = slices.iter().map(|piece| piece.len() as u64).sum();
+        let cache = Cache::for_length(self.part.length);
+        if let Err(source) = self.part.file.write_pieces_at(&mut slices, index * CHUNK_BYTES, cache) {
+            drop(open);
+            *self.open.write().unwrap_or_else(PoisonError::into_inner) = false;
+            return Err(self.part.abandon(source));
         }
-        let runs = self.add(&linked, offset - index * CHUNK_BYTES);
+        let runs = self.add(&linked, length);
         self.part.note_stamp();
         if !runs.is_empty() {
             self.part.checkpoint(&runs)?;

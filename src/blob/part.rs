@@ -9,6 +9,7 @@ use super::change::Change;
 use super::claim::Claim;
 use super::disk::{Access, DiskFile};
 use super::error::{BlobError, IoContext, Result};
+use super::layout::OBJECT_MODE;
 use super::marks::{Kept, Marks, Run, is_harmless};
 use super::promises::Promise;
 use super::store::Store;
@@ -53,7 +54,7 @@ impl Part {
         let there = there.map_or(0, |part| part.length);
         let here = if kept.scattered { kept.bytes(there) } else { there };
         let promise = Mutex::new(store.promise(length, here)?);
-        let file = open_file(store, &content)?;
+        let file = open_file(store, &content, length)?;
         let marks = Mutex::new(Marks::begin(layout, &content, length, scattered, &kept));
         let part = Part { store: store.clone(), content, length, file, marks, promise, claim };
         // Opening may have changed the mode.
@@ -125,6 +126,7 @@ impl Part {
             self.store.note_failed_write(self.length, error);
         }
         placed?;
+        self.store.note_whole_twin(complete.content());
         self.store.layout().remove_quietly(&self.store.layout().marks(&self.content));
         let content = *complete.content();
         // The bytes were hashed on their way in. The store trusts the stamp of the file that is now in its place.
@@ -231,7 +233,7 @@ impl Store {
     }
 }
 
-fn open_file(store: &Store, content: &ContentId) -> Result<Box<dyn DiskFile>> {
+fn open_file(store: &Store, content: &ContentId, length: u64) -> Result<Box<dyn DiskFile>> {
     let (disk, path) = (&store.layout().disk, store.layout().part(content));
     match disk.stat(&path) {
         Ok(_) => {
@@ -240,11 +242,9 @@ fn open_file(store: &Store, content: &ContentId) -> Result<Box<dyn DiskFile>> {
             disk.open(&path, Access::Update).during("open", &path)
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            disk.create(&path).during("create", &path)
+            let file = disk.create(&path).during("create", &path)?;
+            Ok(store.with_twin(content, length, file))
         }
         Err(error) => Err(error).during("open", &path),
     }
 }
-
-/// The mode of an object: read-only for all users.
-pub(super) const OBJECT_MODE: u32 = 0o444;

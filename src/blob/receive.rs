@@ -4,8 +4,10 @@
 //! its place, its folder synced, index committed. Until the rename the bytes lie in incoming/, where a later transfer
 //! continues from the last whole chunk.
 
+use std::io::IoSlice;
 use std::time::{Duration, SystemTime};
 
+use super::bulk::Cache;
 use super::claim::Claim;
 use super::disk::read_full_at;
 use super::error::{BlobError, IoContext, Result, is_unreadable};
@@ -107,30 +109,52 @@ impl Receiver {
     /// [`BlobError::Overrun`] for more bytes than the length; none of the piece is taken. [`BlobError::Io`] when the
     /// disk is full or fails; all bytes so far are removed, and the receiver is at its end. [`BlobError::Sync`] poisons
     /// the store.
-    pub fn write(&mut self, mut piece: &[u8]) -> Result<()> {
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.write_pieces(&[bytes])
+    }
+
+    /// Like [`Receiver::write`], for bytes that lie in several pieces; they are written in one step.
+    ///
+    /// # Errors
+    /// The errors of [`Receiver::write`]; none of the pieces is taken if they are too long.
+    pub fn write_pieces<P: AsRef<[u8]>>(&mut self, pieces: &[P]) -> Result<()> {
         self.part.store.layout().check()?;
         if self.abandoned {
             return Err(self.incomplete());
         }
-        if piece.len() as u64 > self.part.length - self.offset() {
+        let length: u64 = pieces.iter().map(|piece| piece.as_ref().len() as u64).sum();
+        if length > self.part.length - self.offset() {
             return Err(BlobError::Overrun { content: self.part.content, length: self.part.length });
         }
-        while !piece.is_empty() {
-            let room = CHUNK_BYTES - self.offset() % CHUNK_BYTES;
-            let (bytes, rest) = piece.split_at(piece.len().min(room as usize));
-            let offset = self.offset();
-            self.hasher.update(bytes);
-            if let Err(source) = self.part.file.write_all_at(bytes, offset) {
-                self.abandoned = true;
-                return Err(self.part.abandon(source));
+        let mut hashed = Vec::with_capacity(pieces.len() + 1);
+        for piece in pieces {
+            let mut piece = piece.as_ref();
+            while !piece.is_empty() {
+                let room = CHUNK_BYTES - self.offset() % CHUNK_BYTES;
+                let (bytes, rest) = piece.split_at(piece.len().min(room as usize));
+                self.hasher.update(bytes);
+                hashed.push(IoSlice::new(bytes));
+                if self.offset().is_multiple_of(CHUNK_BYTES) {
+                    self.write_hashed(&mut hashed)?;
+                    self.part.note_stamp();
+                    self.mark()?;
+                }
+                piece = rest;
             }
-            self.part.wrote(bytes.len() as u64, self.offset());
-            if self.offset().is_multiple_of(CHUNK_BYTES) {
-                self.part.note_stamp();
-                self.mark()?;
-            }
-            piece = rest;
         }
+        self.write_hashed(&mut hashed)
+    }
+
+    /// Writes the last bytes that were hashed.
+    fn write_hashed(&mut self, pieces: &mut Vec<IoSlice<'_>>) -> Result<()> {
+        let length = pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        let (offset, cache) = (self.offset() - length, Cache::for_length(self.part.length));
+        if let Err(source) = self.part.file.write_pieces_at(pieces, offset, cache) {
+            self.abandoned = true;
+            return Err(self.part.abandon(source));
+        }
+        pieces.clear();
+        self.part.wrote(length, self.offset());
         Ok(())
     }
 

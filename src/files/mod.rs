@@ -2,6 +2,7 @@
 //!
 //! | part | what it does |
 //! |---|---|
+//! | `absence` | finds out whether the names of a peer that comes back still count |
 //! | `ask` | asks a peer about files, this one itself too |
 //! | `bring` | brings an object from its holders to this peer |
 //! | `bytes` | the bytes of objects, on streams and on the disk |
@@ -31,6 +32,7 @@
 //! | `spans` | the plan of a download: which holder brings which chunks |
 //! | `repair` | rounds that make missing copies again |
 //! | `restore` | makes an earlier version of a name the current one again |
+//! | `retention` | drops the tombstones and versions that the ring keeps no longer |
 //! | `search` | the content that a name stands for, and the holders of an object |
 //! | `store` | a store, until it is acknowledged |
 //! | `takeover` | takes over the peer's ranges |
@@ -44,6 +46,7 @@
 
 #![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod absence;
 mod ask;
 mod bring;
 mod bytes;
@@ -70,6 +73,8 @@ mod quorum;
 mod records;
 mod repair;
 mod restore;
+mod retention;
+mod room;
 mod search;
 mod serve;
 mod shares;
@@ -78,6 +83,7 @@ mod store;
 mod takeover;
 mod wait;
 
+pub use absence::answer_dropped;
 pub use ask::ask_storage;
 pub use bring::bring;
 pub use bytes::{
@@ -104,6 +110,8 @@ pub use quorum::{StoreFailure, copies_wanted};
 pub use records::{LATE_WORD, STORAGE_TIMEOUT, Written, accept_record, answer_record, resolve};
 pub use repair::{RoundLog, answer_sync, planned, repair, round};
 pub use restore::{RestoreFailure, Restored, restore};
+pub use retention::keep_names;
+pub use room::tell_room;
 pub use search::{answer_who_has, holders_of, other_holders, resolve_soon};
 pub use serve::{answer_outboard, serve_object};
 pub use shares::{Foreground, Meter, Pace, Party, Rates, Slot, Slots, Transfers};

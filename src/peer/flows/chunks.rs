@@ -11,7 +11,7 @@ use crate::blob::{BlobError, ChunkReceiver};
 use crate::files::{Chunks, KeptAs, Placed};
 use crate::outboard::ChunkSet;
 use crate::shelf;
-use crate::transport::spawn_blocking;
+use crate::transport::{Rope, spawn_blocking};
 use crate::wire::{Link, ObjectInfo};
 
 /// An object whose chunks are written in any order.
@@ -29,18 +29,19 @@ impl Gathering {
 }
 
 impl Chunks for Gathering {
-    type Piece = Bytes;
+    type Piece = Rope;
     type Error = BlobError;
 
     fn here(&self) -> ChunkSet {
         self.receiver.here()
     }
 
-    async fn place(&self, index: u64, pieces: Vec<Bytes>) -> Result<Placed, BlobError> {
+    async fn place(&self, index: u64, pieces: Vec<Rope>) -> Result<Placed, BlobError> {
         // The semaphore is never closed.
         let _thread = self.threads.acquire().await;
         let receiver = self.receiver.clone();
-        spawn_blocking(move || shelf::place(&receiver, index, &pieces)).await
+        let parts: Vec<Bytes> = pieces.iter().flat_map(|piece| piece.parts().iter().cloned()).collect();
+        spawn_blocking(move || shelf::place(&receiver, index, &parts)).await
     }
 
     async fn finish(self, kept_as: KeptAs, links: Vec<Link>) -> Result<ObjectInfo, BlobError> {

@@ -227,7 +227,7 @@ impl Relay {
             while let Some(lacking) = self.part.lacking(length) {
                 match stream.piece(lacking as u64).await {
                     Ok(Some(piece)) => {
-                        self.part.bytes.extend_from_slice(&piece);
+                        piece.parts().iter().for_each(|part| self.part.bytes.extend_from_slice(part));
                         self.env.transfers().download.take(&self.env, piece.len() as u64).await;
                     }
                     // The holder stands still or is gone. The part that came from it serves with the next holder.
