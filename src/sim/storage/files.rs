@@ -51,7 +51,7 @@ pub(super) type Neighbours = ((PhaseKind, u64, u64), Option<Entry>, Vec<Entry>);
 impl Files {
     pub(super) fn home(&mut self, slot: Slot) -> &mut Home {
         let kind = || match self.settings.real_stores {
-            true => Kind::Real(Real::default()),
+            true => Kind::Real(Real::new(self.settings.checkpoint_chunks)),
             false => Kind::Light(Light::default()),
         };
         self.homes.entry(slot).or_insert_with(|| Home {
