@@ -11,6 +11,7 @@
 //!   names/report.pdf              relative symbolic link to an object held here
 //!   received/report.pdf           what was requested here, under its own name
 //!   incoming/abcdef….part         partial transfers, resumed from the last whole chunk
+//!   incoming/abcdef….marks        which chunks of a part are there for certain
 //!   incoming/N.tmp                on their way to their place; removed when the store opens
 //!   quarantine/                   what failed verification, with the reason beside it
 //!   records/N.base, N.log         a second copy of the name records, for a lost index
@@ -26,9 +27,12 @@
 //! opaque bytes, and other modules decide which peer should hold which object.
 
 mod backend;
+mod buffers;
+mod bulk;
 mod change;
 mod check;
 mod checks;
+mod chunks;
 mod claim;
 mod digests;
 mod discard;
@@ -38,6 +42,7 @@ mod evict;
 mod fit;
 mod flight;
 mod folder;
+mod graves;
 mod held;
 mod holders;
 mod identity;
@@ -48,13 +53,16 @@ mod layout;
 mod leases;
 mod links;
 mod log;
+mod marks;
 mod memory;
 mod notice;
 mod open;
+mod part;
 mod promises;
 mod rebuild;
 mod receive;
 mod records;
+mod repeats;
 mod reserve;
 mod room;
 mod scrub;
@@ -65,20 +73,26 @@ mod stripes;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod twin;
 mod uses;
 mod verified;
+mod wish;
 
 pub use backend::{is_in_use, occupy};
-pub use change::{KeptRecord, ObjectRow};
+pub use bulk::{BulkWriter, Cache};
+pub use change::{KeptName, KeptRecord, ObjectRow};
+pub use chunks::{ChunkFate, ChunkReceiver};
 pub(crate) use disk::is_sync_unsupported;
 pub use disk::{Access, Disk, DiskFile, RealDisk, Stamp, Stat, SyncError};
 pub use error::BlobError;
 pub use evict::{Copy, Freeing};
+pub use graves::Grave;
 pub use held::HeldRows;
 pub use holders::Holder;
 pub use identity::PeerFile;
 pub use lapse::Unreferenced;
-pub use memory::MemoryDisk;
+pub use layout::object_path;
+pub use memory::{Loss, MemoryDisk};
 pub use notice::Notice;
 pub use receive::Receiver;
 pub use room::{Limits, Room};
@@ -86,3 +100,4 @@ pub use scrub::{Aged, Scrub, ScrubStep};
 pub use source::{Source, SourceReader};
 pub use store::{ObjectReader, Store};
 pub use tables::Kind;
+pub use wish::CopyWish;

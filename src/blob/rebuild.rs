@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::bulk::Cache;
 use super::change::Change;
-use super::disk::{Access, DiskFile, Stamp, read_full_at};
+use super::disk::{Access, DiskFile, Stamp, read_full_at, read_full_cached_at};
 use super::error::{BlobError, IoContext, Result, is_unreadable};
 use super::folder::{Folder, TEMPORARY_SUFFIX};
 use super::index::Index;
@@ -90,13 +91,16 @@ fn done(result: Result<()>) -> Result<bool> {
     }
 }
 
-/// Removes temporary files, and parts of objects that are complete.
+/// Removes temporary files, parts of objects that are complete, and marks without a part.
 fn clean_incoming(layout: &Layout, index: &Index) -> Result<()> {
     let folder = layout.incoming();
     for name in layout.disk.read_dir(&folder).during("list", &folder)? {
-        let done = match Layout::content_of_part(&name) {
-            Some(content) => index.object(&content)?.is_some(),
-            None => name.to_string_lossy().ends_with(TEMPORARY_SUFFIX),
+        let done = match (Layout::content_of_part(&name), Layout::content_of_marks(&name)) {
+            (Some(content), _) => index.object(&content)?.is_some(),
+            (None, Some(content)) => {
+                index.object(&content)?.is_some() || layout.disk.stat(&layout.part(&content)).is_err()
+            }
+            (None, None) => name.to_string_lossy().ends_with(TEMPORARY_SUFFIX),
         };
         if done {
             layout.remove_quietly(&folder.join(&name));
@@ -254,9 +258,10 @@ pub(super) fn hash_file(
 ) -> Result<(ContentId, Outboard)> {
     let mut hasher = ChunkHasher::default();
     let mut piece = vec![0; limits::PIECE_BYTES];
+    let cache = Cache::for_length(file.stamp().during("read", path)?.length);
     loop {
         hashed.store(hasher.offset(), Ordering::Relaxed);
-        match read_full_at(file, &mut piece, hasher.offset()).during("read", path)? {
+        match read_full_cached_at(file, &mut piece, hasher.offset(), cache).during("read", path)? {
             0 => return Ok(hasher.finish()),
             read => hasher.update(&piece[..read]),
         }

@@ -7,9 +7,9 @@ use super::local_time::LocalTime;
 use super::words::quoted;
 use crate::id::{FileName, escaped};
 use crate::peer::{
-    ForgetReport, LeavePlan, LeaveReport, Listed, PeerName, PingReport, RequestReport, ScrubReport,
-    ShortFile, StatusReport, StoreReport, UnkeptFiles, Unreachable, Verifications, WhereisReport,
-    missing_list, peer_list, word_list,
+    ForgetReport, LeavePlan, LeaveReport, Listed, PeerName, PingReport, RangeProof, RangeReport,
+    RequestReport, ScrubReport, ShortFile, StatusReport, StoreReport, UnkeptFiles, Unreachable,
+    Verifications, WhereisReport, missing_list, peer_list, word_list,
 };
 use crate::wire::MissingReason;
 
@@ -61,6 +61,28 @@ pub(super) fn request(report: &RequestReport, output: Option<&str>) -> String {
         },
     ]
     .join("\n")
+}
+
+/// The text on a range of bytes that was written to standard output.
+pub(super) fn range(report: &RangeReport) -> String {
+    let what = match &report.name {
+        Some(name) => name.to_string(),
+        None => format!("sha256:{}…", report.content.short()),
+    };
+    let proof = match report.proof {
+        RangeProof::Whole => "the whole file is here and was hashed".to_owned(),
+        RangeProof::Outboard => "verified by outboard; the whole file is not here".to_owned(),
+    };
+    [
+        format!("Bytes {} of {what} ({})", report.range, size(report.length)),
+        format!("  checked     {proof}"),
+        format!("  content     sha256:{}", report.content),
+        "  written to  standard output".to_owned(),
+    ]
+    .join(
+        "
+",
+    )
 }
 
 /// The text on a departure.
@@ -166,6 +188,9 @@ pub(super) fn whereis(report: &WhereisReport) -> String {
         format!("  content     sha256:{}, owner peer {}", report.content, report.content_owner),
         format!("  on {}: {} of {} copies", peer_list(&report.holders), report.holders.len(), report.copies),
     ];
+    if !report.full.is_empty() {
+        lines.push(format!("  no room     {}; the next peers keep the copies", peer_list(&report.full)));
+    }
     lines.extend(verified_copies(report));
     if report.history > 0 {
         lines.push(format!("  history     {}", count(report.history, "earlier record", "earlier records")));
@@ -263,6 +288,11 @@ pub(super) fn status(report: &StatusReport, sentence: &str, verbose: bool, now: 
             "  ring         {} of each file, {} in a list, {membership}",
             count(settings.replicas.into(), "copy", "copies"),
             count(settings.successors.into(), "successor", "successors"),
+        ));
+        lines.push(format!(
+            "  versions     {} of a name, the bytes of an earlier one for {}",
+            count(settings.versions.count.into(), "version", "versions"),
+            settings.versions.time(),
         ));
     }
     lines.push(format!("  pings        every {}", seconds(report.interval)));

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use crate::id::FileName;
 use crate::peer::{
     Doubt, ForgetReport, Hindrance, Lack, LackReason, LeavePlan, LeaveReport, Listed, MemberLine,
-    MissingCopy, PeerName, PingReport, RequestReport, RingFile, RingLine, ScrubReport, ShortFile,
-    StatusReport, StopAnswer, StopReport, StopSpan, StoreReport, Verdict, WhereisReport,
+    MissingCopy, PeerName, PingReport, RangeProof, RangeReport, RequestReport, RingFile, RingLine,
+    ScrubReport, ShortFile, StatusReport, StopAnswer, StopReport, StopSpan, StoreReport, Verdict,
+    WhereisReport,
 };
 use crate::sim::Report;
 use crate::wire::FileEntry;
@@ -49,6 +50,21 @@ pub(super) fn request(report: &RequestReport, output: Option<&str>) -> Value {
         "from": peers(&report.sources),
         "path": output.or(report.path.as_deref()),
         "took_ms": millis(report.took),
+    })
+}
+
+pub(super) fn range(report: &RangeReport) -> Value {
+    json!({
+        "name": report.name.as_ref().map(FileName::as_str),
+        "content": report.content.to_string(),
+        "length": report.length,
+        "first": report.range.first,
+        "last": report.range.last,
+        "verified_by": match report.proof {
+            RangeProof::Whole => "hash",
+            RangeProof::Outboard => "outboard",
+        },
+        "holders": peers(&report.holders),
     })
 }
 
@@ -96,6 +112,7 @@ pub(super) fn whereis(report: &WhereisReport) -> Value {
         "copies_wanted": report.copies,
         "history": report.history,
         "verified_ms": report.verified,
+        "full": peers(&report.full),
     })
 }
 
@@ -131,7 +148,7 @@ pub(super) fn ping(report: &PingReport) -> Value {
 
 /// The JSON of a status; `sentence` is the one that its text begins with.
 pub(super) fn status(report: &StatusReport, sentence: &str) -> Value {
-    json!({
+    let mut value = json!({
         "verdict": verdict(&report.verdict, sentence),
         "label": report.peer.label(),
         "position": report.peer.position.to_string(),
@@ -190,7 +207,11 @@ pub(super) fn status(report: &StatusReport, sentence: &str) -> Value {
             "oldest_ms": report.verified.ring,
             "oldest_at": report.verified.at.as_ref().map(peer),
         }),
-    })
+    });
+    let versions = report.settings.map(|settings| settings.versions);
+    value["versions_max"] = json!(versions.map(|versions| versions.count));
+    value["versions_for_s"] = json!(versions.map(|versions| versions.seconds));
+    value
 }
 
 fn verdict(verdict: &Verdict, sentence: &str) -> Value {

@@ -42,6 +42,8 @@ pub struct Laws {
     pub versions_leased: bool,
     /// A version is restored once its bytes are found and their lease is renewed. Without: whatever became of them.
     pub restored_leased: bool,
+    /// A peer whose names may be out of date after an absence drops them. Without: they count.
+    pub stale_names_dropped: bool,
 }
 
 impl Default for Laws {
@@ -64,6 +66,7 @@ impl Default for Laws {
             removals_kept: true,
             versions_leased: true,
             restored_leased: true,
+            stale_names_dropped: true,
         }
     }
 }

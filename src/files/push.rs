@@ -344,8 +344,15 @@ async fn send_bytes<E: Env>(
                 let turn = env.transfers().pace.turn(env.now(), length);
                 env.sleep_until(turn).await;
             }
+            if matches!(downstream, Downstream::Remote(_)) {
+                env.transfers().upload.take(env, length).await;
+            }
             let begun = env.now();
             match race(downstream.send(slice), notified(too_slow.as_deref())).await {
+                // It takes no more of this, from this peer; it takes other objects.
+                Either::Left(Err(StreamError::Cancelled)) => {
+                    return Err(PushFailure::Peer(MissingReason::NotYet));
+                }
                 Either::Left(sent) => sent.map_err(|_| PushFailure::Peer(MissingReason::Unreachable))?,
                 Either::Right(()) => {
                     // The others do not wait for it; its bytes so far serve the owner, which gives it the rest.

@@ -21,7 +21,7 @@ use super::network::Slot;
 use super::storage::{FileSettings, check as files};
 use super::world::World;
 use super::{check, oracle::Violation};
-use crate::config::RingSettings;
+use crate::config::{KeepVersions, RingSettings};
 use crate::replica::LeaseTerms;
 
 /// A ring and its faults.
@@ -132,7 +132,7 @@ impl Plan {
 
     /// The world in which the plan begins.
     pub fn world(&self, seed: u64) -> World {
-        let settings = RingSettings { replicas: 3, successors: self.successors };
+        let settings = RingSettings { replicas: 3, successors: self.successors, versions: VERSIONS };
         let mut world = World::converged(seed, settings, self.peers.into(), INTERVAL, CONTACTS);
         world.drift(self.drift_ppm.into());
         if self.faults.iter().any(|timed| timed.fault.is_of_files()) {
@@ -292,8 +292,9 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(300);
 const LEASES: LeaseTerms = LeaseTerms {
     period: Duration::from_secs(30),
     kept_for: Duration::from_secs(120),
-    versions_for: Duration::from_secs(180),
 };
+/// The versions of plans: six days.
+const VERSIONS: KeepVersions = KeepVersions { seconds: 180, ..KeepVersions::DEFAULT };
 /// The length of the files that plans store, in bytes.
 const FILE_BYTES: u64 = 1 << 20;
 /// The time that a ring needs after a death before the next one, in milliseconds.

@@ -13,10 +13,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DropReport, EvictReport, FileEntry, ForgetReport, HistoryReport, LeavePlan, LeaveReport, MemberLine,
-    ObjectInfo, PeerName, PinReport, PingReport, RemoveReport, RequestReport, RestoreReport, RingFile,
-    RingLine, ScrubReport, ShortFile, SignedRevocation, StatusReport, StopReport, StopSpan, StoreReport,
-    Verdict, WhereisReport, limits, shortened,
+    ByteRange, DropReport, EvictReport, FileEntry, ForgetReport, HistoryReport, LeavePlan, LeaveReport,
+    MemberLine, ObjectInfo, PeerName, PinReport, PingReport, RangeReport, RemoveReport, RequestReport,
+    RestoreReport, RingFile, RingLine, ScrubReport, ShortFile, SignedRevocation, StatusReport, StopReport,
+    StopSpan, StoreReport, Verdict, WhereisReport, limits, shortened,
 };
 use crate::id::{ContentId, FileName};
 
@@ -133,6 +133,13 @@ pub enum ClientRequest {
         /// Statements of the ring CA, at most [`limits::REVOKED_MAX`].
         revoked: Vec<SignedRevocation>,
     },
+    /// Some bytes of a file, which the peer gives without keeping them. `-> Progress…, Range`, then the bytes.
+    ReadRange {
+        /// The name or the content id of the file.
+        wanted: Wanted,
+        /// The bytes.
+        range: ByteRange,
+    },
 }
 
 /// A reply to a client's command.
@@ -219,6 +226,15 @@ pub enum ClientReply {
     },
     /// A file of the peer that is pinned there.
     PinnedFile(FileEntry),
+    /// Like `Whereis`, where peers have no room for the bytes.
+    WhereisFull {
+        /// The places of the name's record and bytes.
+        report: WhereisReport,
+        /// The peers that should have a copy, have none, and say that they have no room.
+        full: Vec<PeerName>,
+    },
+    /// The range whose bytes follow.
+    Range(RangeReport),
 }
 
 /// Why a command was not done, in words for people.

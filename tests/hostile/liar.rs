@@ -372,6 +372,13 @@ impl Store {
                 ),
                 None => say(StorageReply::NotHere),
             },
+            StorageRequest::FetchRange { content, offset, length } => match files.get(content) {
+                Some((object, bytes, _)) => Answer::Send(
+                    Reply::Storage(StorageReply::Object(*object)),
+                    bytes.slice(*offset as usize..(*offset + *length).min(object.length) as usize),
+                ),
+                None => say(StorageReply::NotHere),
+            },
             StorageRequest::FetchOutboard { content, first } => match files.get(content) {
                 Some((object, _, outboard)) => {
                     let page = outboard.midstates().iter().skip(*first as usize).take(MIDSTATES_PER_PAGE_MAX);
@@ -406,7 +413,9 @@ impl Store {
             StorageRequest::Offer { .. } => {
                 say(StorageReply::Wanted { objects: Vec::new(), records: Vec::new(), arriving: Vec::new() })
             }
+            StorageRequest::DroppedTombstones => say(StorageReply::DroppedTombstones { up_to_ms: 0 }),
             StorageRequest::Compare { .. } => say(StorageReply::Differ { ranges: Vec::new() }),
+            StorageRequest::HeardFull => say(StorageReply::HeardFull { peers: Vec::new() }),
             StorageRequest::Sync => {
                 say(StorageReply::Synced { objects: 0, bytes: 0, records: 0, complete: true })
             }

@@ -75,6 +75,10 @@ fn requests() -> Vec<ClientRequest> {
         ClientRequest::Evict { dry_run: true },
         ClientRequest::Scrub { rate: 20 << 20 },
         ClientRequest::Revoke { revoked: vec![SignedRevocation { body: vec![1, 2], signature: vec![3] }] },
+        ClientRequest::ReadRange {
+            wanted: Wanted::Name(name()),
+            range: ByteRange { first: 7, last: 1 << 20 },
+        },
     ]);
     let spans = [StopSpan::AWhile, StopSpan::For { ms: 600_000 }, StopSpan::ForGood];
     let peers = vec!["nas".to_owned(), "8".to_owned()];
@@ -229,6 +233,30 @@ fn member(said: Option<SelfReport>) -> ClientReply {
     ClientReply::Member(MemberLine { line: ring_line(), away_since_ms: Some(1), said, clock_ahead_ms })
 }
 
+fn range(proof: RangeProof, holders: Vec<PeerName>) -> ClientReply {
+    let (name, range) = (Some(name()), ByteRange { first: 7, last: 1 << 20 });
+    ClientReply::Range(RangeReport { name, content: content(), length: 3 << 20, range, proof, holders })
+}
+
+fn whereis() -> WhereisReport {
+    WhereisReport {
+        name: name(),
+        name_key: name().key(),
+        record_peers: vec![nas()],
+        version: 2,
+        writer: peer(4),
+        written: "2026-11-22T18:29:04Z".to_owned(),
+        content: content(),
+        length: 3 << 20,
+        content_owner: nas(),
+        holders: vec![nas(), peer(4)],
+        copies: 3,
+        history: 1,
+        verified: vec![Some(1_796_000_000_000), None],
+        full: Vec::new(),
+    }
+}
+
 fn replies() -> Vec<ClientReply> {
     vec![
         ClientReply::Progress { done: 1, total: 2 },
@@ -249,21 +277,7 @@ fn replies() -> Vec<ClientReply> {
         ClientReply::RingLine(ring_line()),
         ClientReply::ShortFile(short(2)),
         ClientReply::Status(Box::new(status())),
-        ClientReply::Whereis(WhereisReport {
-            name: name(),
-            name_key: name().key(),
-            record_peers: vec![nas()],
-            version: 2,
-            writer: peer(4),
-            written: "2026-11-22T18:29:04Z".to_owned(),
-            content: content(),
-            length: 3 << 20,
-            content_owner: nas(),
-            holders: vec![nas(), peer(4)],
-            copies: 3,
-            history: 1,
-            verified: vec![Some(1_796_000_000_000), None],
-        }),
+        ClientReply::Whereis(whereis()),
         ClientReply::Pinged(PingReport {
             peer: peer(4),
             address: address(),
@@ -359,6 +373,9 @@ fn replies() -> Vec<ClientReply> {
         }),
         ClientReply::Revoked { new: 1 },
         ClientReply::PinnedFile(file()),
+        ClientReply::WhereisFull { report: whereis(), full: vec![peer(8)] },
+        range(RangeProof::Outboard, vec![nas()]),
+        range(RangeProof::Whole, Vec::new()),
     ]
 }
 
@@ -426,7 +443,7 @@ fn every_command_and_answer_is_in_the_golden_file() {
             assert!(table.iter().any(|g| is_there(&g)), "{kind}: nothing has tag {tag}");
         }
     }
-    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (23, 32), "this test reads counts");
+    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (24, 34), "this test reads counts");
 }
 
 proptest! {

@@ -9,12 +9,15 @@ use std::sync::{Arc, Mutex};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+mod chunks;
 mod discard;
 mod everyday;
+mod flips;
 mod kept;
 mod leases;
-mod power;
+mod matrix;
 mod space;
+mod twins;
 
 use super::disk::faulty::FaultyDisk;
 use super::*;
@@ -206,38 +209,12 @@ fn a_corrupt_part_costs_the_sender_nothing() {
     let mut receiver = fixture.store.receive(content, length).unwrap();
     receiver.write(&bytes[..2 * CHUNK]).unwrap();
     spoil(receiver);
-    // With an outboard, the receiver finds the bad chunk at once.
-    let mut receiver = fixture.store.receive(content, length).unwrap();
-    receiver.check_against(&outboard_of(&bytes)).unwrap();
-    assert_eq!(receiver.offset(), CHUNK_BYTES);
-    receiver.write(&bytes[CHUNK..2 * CHUNK]).unwrap();
-    spoil(receiver);
-    // Without an outboard it finds the fault at the end, and the error says how many bytes were here before.
+    // The fault is found at the end, and the error says how many bytes were here before.
     let mut receiver = fixture.store.receive(content, length).unwrap();
     receiver.write(&bytes[2 * CHUNK..]).unwrap();
     let resumed = 2 * CHUNK_BYTES;
     let error = receiver.finish(Kind::Replica).unwrap_err();
     assert!(matches!(error, BlobError::Mismatch { resumed: r, .. } if r == resumed), "{error}");
-    fixture.put(&bytes);
-}
-
-#[test]
-fn a_trusted_outboard_finds_the_bad_chunk() {
-    let bytes = sample(2 * CHUNK + 5);
-    let (content, outboard) = (ContentId::of(&bytes), outboard_of(&bytes));
-    let fixture = Fixture::new();
-    let mut receiver = fixture.store.receive(content, bytes.len() as u64).unwrap();
-    receiver.check_against(&outboard).unwrap();
-    assert!(receiver.check_against(&outboard_of(b"")).is_err());
-    let mut bad = bytes.clone();
-    bad[CHUNK + 1] ^= 1;
-    assert!(matches!(receiver.write(&bad), Err(BlobError::ChunkMismatch { chunk: 1, .. })));
-    assert_eq!((receiver.offset(), receiver.midstate()), (CHUNK_BYTES, outboard.midstates()[0]));
-    receiver.write(&bytes[CHUNK..2 * CHUNK]).unwrap();
-    receiver.write(b"wrong").unwrap();
-    let error = receiver.finish(Kind::Replica).unwrap_err();
-    assert!(matches!(error, BlobError::ChunkMismatch { chunk: 2, .. }), "{error}");
-    assert_eq!(fixture.store.receive(content, bytes.len() as u64).unwrap().offset(), 2 * CHUNK_BYTES);
     fixture.put(&bytes);
 }
 
@@ -261,7 +238,7 @@ fn a_failed_sync_poisons() {
             store.link(&link("a", 1), kept.content),
             store.unlink(&name("a"), Timestamp(1)),
             store.put_record(Position::ZERO, vec![1]),
-            store.update_record(Position::ZERO, |_| Some(vec![1].into())).map(drop),
+            store.update_record(Position::ZERO, |_, _| Some(vec![1].into())).map(drop),
             store.remember(vec![1]),
             store.place_received(&kept.content, &name("a")).map(drop),
             store.quarantine(&kept.content, "no"),
@@ -570,13 +547,13 @@ fn records_are_merged_one_at_a_time_and_stay() {
         for _ in 0..8 {
             scope.spawn(|| {
                 for round in 0..10 {
-                    let grow = |old: Option<&[u8]>| Some([old.unwrap_or_default(), &[1]].concat().into());
+                    let grow = |old: Option<&[u8]>, _| Some([old.unwrap_or_default(), &[1]].concat().into());
                     assert!(fixture.store.update_record(key(round % 2), grow).unwrap());
                 }
             });
         }
     });
-    assert!(!fixture.store.update_record(key(0), |_| None).unwrap());
+    assert!(!fixture.store.update_record(key(0), |_, _| None).unwrap());
     fixture.store.put_record(key(9), vec![9]).unwrap();
     assert_eq!(fixture.store.known().unwrap(), None, "as in a data directory of before");
     fixture.store.remember(b"members".to_vec()).unwrap();

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::chord::EndReason;
-use crate::config::{ByteLimit, Interval, RepairSettings, RingSettings, SettingsError};
+use crate::config::{ByteLimit, Interval, RateSettings, RepairSettings, RingSettings, SettingsError};
+use crate::id::Weight;
 use crate::transport::{BundleError, EnrolError, IdentityError, Ticket, TransportSettings};
 use crate::wire::{Address, word_list};
 
@@ -35,6 +36,9 @@ pub struct StartOptions {
     pub entrance: Entrance,
     /// The peer's number; `None` for a self-placed peer.
     pub number: Option<u8>,
+    /// The weight of a self-placed peer beside the others of its ring. Where its certificate is made now, `None` means 1;
+    /// otherwise the weight is the one in its certificate, and `Some` must equal it.
+    pub weight: Option<Weight>,
     /// The data directory; `None` for the default place, one folder per peer.
     pub data_dir: Option<PathBuf>,
     /// The directory of the ring CA and the peers' certificates; `None` for the default place.
@@ -53,6 +57,8 @@ pub struct StartOptions {
     pub interval: Option<Interval>,
     /// How this peer makes missing copies again.
     pub repair: RepairSettings,
+    /// How many bytes of objects this peer exchanges with others within a second.
+    pub rates: RateSettings,
     /// The most bytes that files may take at this peer; `None` for the remembered limit, or none.
     pub capacity: Option<ByteLimit>,
     /// The bytes of the file system that files leave free; `None` for the remembered or the default reserve.
@@ -82,6 +88,7 @@ impl StartOptions {
         StartOptions {
             entrance,
             number: None,
+            weight: None,
             data_dir: None,
             certs_dir: None,
             listen: None,
@@ -90,6 +97,7 @@ impl StartOptions {
             settings: None,
             interval: None,
             repair: RepairSettings::default(),
+            rates: RateSettings::default(),
             capacity: None,
             reserve: None,
             surplus_wait: SURPLUS_WAIT,
@@ -239,6 +247,18 @@ pub enum StartError {
         found: String,
         /// The number of the peer that was to be started.
         asked: u8,
+    },
+    /// The peer's certificate says another weight than the one that was asked for.
+    #[error(
+        "peer {peer} has weight {found}, not {asked}: a weight is given to a new peer without a number, and stands in its certificate"
+    )]
+    OtherWeight {
+        /// The peer.
+        peer: String,
+        /// The weight in its certificate.
+        found: Weight,
+        /// The weight that was asked for.
+        asked: Weight,
     },
     /// A peer is to come back, and several live in the default place.
     #[error("data directory {}: {} peers live there: {}; say which", .dir.display(), .peers.len(), shown(.peers))]

@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::blob::Holder;
 use crate::files::{self, Asker, Upstream};
+use crate::id::ContentId;
 use crate::peer::api::PeerEvent;
 use crate::peer::ring::message::ActorMessage;
 use crate::peer::shared::Shared;
@@ -123,11 +124,12 @@ impl Shared {
                 Ok(())
             }
             Request::Storage(StorageRequest::FetchObject { content, offset }) => {
-                let served = files::serve_object(self, stream, content, offset).await;
-                served.or_else(|error| {
-                    tracing::debug!(%content, %error, "an object did not go out whole");
-                    Ok(())
-                })
+                self.serve_object(stream, content, offset, u64::MAX).await;
+                Ok(())
+            }
+            Request::Storage(StorageRequest::FetchRange { content, offset, length }) => {
+                self.serve_object(stream, content, offset, length).await;
+                Ok(())
             }
             // These two are handled where the stream begins.
             Request::Forward { .. } | Request::Forwarded { .. } => Ok(()),
@@ -148,6 +150,18 @@ impl Shared {
         }
     }
 
+    async fn serve_object(
+        self: &Arc<Self>,
+        stream: RequestStream,
+        content: ContentId,
+        offset: u64,
+        length: u64,
+    ) {
+        if let Err(error) = files::serve_object(self, stream, content, offset, length).await {
+            tracing::debug!(%content, %error, "an object did not go out whole");
+        }
+    }
+
     /// Answers the requests that need no raw bytes.
     pub(in crate::peer) async fn answer_storage(
         self: &Arc<Self>,
@@ -155,9 +169,9 @@ impl Shared {
         request: StorageRequest,
     ) -> StorageReply {
         let answer = match request {
-            StorageRequest::StoreObject { .. } | StorageRequest::FetchObject { .. } => {
-                Err("this request comes with bytes".to_owned())
-            }
+            StorageRequest::StoreObject { .. }
+            | StorageRequest::FetchObject { .. }
+            | StorageRequest::FetchRange { .. } => Err("this request comes with bytes".to_owned()),
             StorageRequest::FetchOutboard { content, first } => {
                 files::answer_outboard(self, content, first).await
             }
@@ -177,12 +191,15 @@ impl Shared {
                 if objects.len() <= OFFERS_PER_MESSAGE_MAX {
                     self.flows.health.hear_offer(&from.entry, &objects);
                 }
-                files::answer_offer(self, objects, records).await
+                files::answer_offer(self, &from.entry, objects, records).await
             }
             StorageRequest::Unkept => Ok(self.flows.hopeless.report()),
             StorageRequest::Health => Ok(self.answer_health().await),
             StorageRequest::CountCopies => Ok(self.answer_count_copies().await),
             StorageRequest::Describe => Ok(StorageReply::Described(self.describe().await)),
+            StorageRequest::HeardFull => {
+                Ok(StorageReply::HeardFull { peers: self.view().full.iter().copied().collect() })
+            }
             StorageRequest::Verified { objects } if objects.len() > OFFERS_PER_MESSAGE_MAX => {
                 Err(format!("at most {OFFERS_PER_MESSAGE_MAX} objects are asked for at a time"))
             }
@@ -196,6 +213,7 @@ impl Shared {
             }
             StorageRequest::Vouch { content } => files::answer_vouch(self, content).await,
             StorageRequest::Freed { content } => Ok(files::hear_freed(self, &from.entry, content)),
+            StorageRequest::DroppedTombstones => files::answer_dropped(self).await,
             StorageRequest::Compare { ranges } => files::answer_compare(self, &from.entry, ranges).await,
             StorageRequest::Sync => Ok(files::answer_sync(self, &from.entry).await),
             StorageRequest::ListFiles { after } => {

@@ -12,18 +12,26 @@ use super::outcome::{Outcome, Requested};
 use super::promises::Promises;
 use super::{BEGIN_UNIX_MS, Disk};
 use crate::id::{ContentId, FileName, Position};
-use crate::names::{HISTORY_MAX, NameHistory, Rank, content_of};
-use crate::wire::NameRecord;
+use crate::names::{NameHistory, Rank, content_of};
+use crate::wire::{NameRecord, RecordTarget};
 
 /// Every acknowledged file is on the disks of all its replicas, min(R, members) of them, with the right bytes.
 ///
 /// # Errors
 /// The first file that violates this, and the replica that lacks it.
 pub fn in_place(world: &World) -> Result<(), String> {
+    in_place_except_at(world, None)
+}
+
+/// Like [`in_place`], whatever one peer lacks.
+///
+/// # Errors
+/// The first file that violates this, and the replica that lacks it.
+pub fn in_place_except_at(world: &World, excused: Option<Slot>) -> Result<(), String> {
     let ring = Ring::of(world);
     for file in world.acknowledged() {
         for (slot, disk) in ring.keepers(&file.content.key()) {
-            if !disk.holds(&file.content) {
+            if Some(slot) != excused && !disk.holds(&file.content) {
                 return Err(format!("{slot} lacks {} ({:?})", file.name, file.content));
             }
         }
@@ -54,7 +62,7 @@ pub fn names_agree(world: &World) -> Result<(), String> {
             }
         }
     }
-    for (key, acknowledged) in world.acknowledged_names() {
+    for (key, acknowledged) in world.acknowledged_names().filter(|(_, record)| !has_ended(world, record)) {
         let least = (acknowledged.clock, acknowledged.writer);
         if greatest.get(key).is_none_or(|((clock, writer, _), _)| (*clock, *writer) < least) {
             return Err(format!("nobody has the record of {} that was acknowledged", acknowledged.name));
@@ -80,7 +88,8 @@ pub fn names_agree(world: &World) -> Result<(), String> {
 pub fn promises_kept(world: &World) -> Result<(), String> {
     names_agree(world)?;
     let Some(files) = &world.files else { return Ok(()) };
-    let (promises, kept_for) = (&files.promises, files.settings.leases.versions_for);
+    let (promises, kept_for) = (&files.promises, world.settings.versions.duration());
+    let versions = usize::from(world.settings.versions.count);
     let now_ms = BEGIN_UNIX_MS + world.now().0 / 1_000;
     let clocks_are_right = files.homes.values().all(|home| home.clock_offset_ms == 0);
     for (slot, content) in &promises.pins {
@@ -96,14 +105,14 @@ pub fn promises_kept(world: &World) -> Result<(), String> {
             let Some(kept) = disk.record(&key) else { continue };
             let joined = histories.entry(key).or_default();
             for record in kept.into_owned().into_records() {
-                joined.merge(record).map_err(|error| error.to_string())?;
+                joined.merge(record, versions).map_err(|error| error.to_string())?;
             }
         }
     }
     for (key, history) in &histories {
         // Where clocks are wrong, versions may go earlier or later.
         if clocks_are_right {
-            records_known(promises, key, history, now_ms, kept_for)?;
+            records_known(promises, key, history, (versions, kept_for), now_ms)?;
         }
         let kept_for = if clocks_are_right { kept_for } else { Duration::ZERO };
         for reference in history.references(now_ms, kept_for) {
@@ -125,11 +134,11 @@ fn records_known(
     promises: &Promises,
     key: &Position,
     history: &NameHistory,
+    (versions_max, kept_for): (usize, Duration),
     now_ms: u64,
-    kept_for: Duration,
 ) -> Result<(), String> {
     let versions = history.versions();
-    let full = versions.len() > HISTORY_MAX;
+    let full = versions.len() >= versions_max;
     for record in promises.records.get(key).into_iter().flatten() {
         let is_known = versions.iter().any(|version| version.record == *record);
         let later = versions.iter().filter(|version| version.record.clock > record.clock);
@@ -175,6 +184,14 @@ pub fn names_answered(world: &mut World) -> Result<(), String> {
         }
     }
     asked.first_key_value().map_or(Ok(()), |(_, (name, _))| Err(format!("the request for {name} was lost")))
+}
+
+/// Whether a record is a tombstone that has lived its time.
+fn has_ended(world: &World, record: &NameRecord) -> bool {
+    let Some(files) = &world.files else { return false };
+    let life_ms = files.settings.names.life_ms(world.settings.versions.duration());
+    let age_ms = (BEGIN_UNIX_MS + world.now().0 / 1_000).saturating_sub(record.clock.unix_ms());
+    record.target == RecordTarget::Tombstone && age_ms >= life_ms
 }
 
 /// Every acknowledged file has at least this many sound copies on living members.

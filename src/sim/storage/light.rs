@@ -17,8 +17,9 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::files::{CopyHere, HeldPage, KeptAs, Laws};
 use crate::id::{ContentId, KeyRange, Position, SetDigest};
-use crate::names::NameHistory;
-use crate::replica::{LeaseBook, LeaseTerms};
+use crate::names::{Grave, NameHistory};
+use crate::outboard::{CHUNK_BYTES, ChunkSet, chunk_count};
+use crate::replica::{DiskRoom, LeaseBook, LeaseTerms};
 use crate::wire::{ObjectInfo, codec};
 
 /// The content and the state of a peer's disk.
@@ -33,8 +34,16 @@ pub(in crate::sim) struct Light {
     /// The objects that this process means to free, and whether it still may.
     freeing: BTreeMap<ContentId, Arc<AtomicBool>>,
     records: BTreeMap<Position, Kept>,
+    /// The memory of removals whose records are gone.
+    graves: BTreeMap<Position, Grave>,
+    /// When the peer was last active in its ring, in milliseconds since the Unix epoch.
+    active_ms: Option<u64>,
+    /// The date up to which tombstones may have been dropped, in the same unit.
+    dropped_ms: u64,
     /// The partial transfers, with the number of bytes that came.
     parts: BTreeMap<ContentId, u64>,
+    /// The chunks of those of them that came in any order.
+    chunks: BTreeMap<ContentId, ChunkSet>,
     used_bytes: u64,
     /// Whether the next sync fails.
     sync_fails: bool,
@@ -92,8 +101,6 @@ pub(in crate::sim) enum DiskFailure {
     NotHere,
     #[error("its bytes are other ones")]
     Rotten,
-    #[error("a chunk is another one")]
-    WrongChunk,
     #[error("a sync has failed; nothing is written until this peer starts anew")]
     Poisoned,
     #[error("somebody else sends it at the moment")]
@@ -110,7 +117,11 @@ impl Default for Light {
             objects: BTreeMap::new(),
             freeing: BTreeMap::new(),
             records: BTreeMap::new(),
+            graves: BTreeMap::new(),
+            active_ms: None,
+            dropped_ms: 0,
             parts: BTreeMap::new(),
+            chunks: BTreeMap::new(),
             used_bytes: 0,
             sync_fails: false,
             poisoned: false,
@@ -266,6 +277,13 @@ impl Light {
         self.capacity_bytes.saturating_sub(self.used_bytes).saturating_add(cached) < self.capacity_bytes / 20
     }
 
+    /// The room for files, the cache counted as room.
+    pub(super) fn room(&self) -> DiskRoom {
+        let cached: u64 = self.cached().map(|info| info.length).sum();
+        let free_bytes = self.capacity_bytes.saturating_sub(self.used_bytes).saturating_add(cached);
+        DiskRoom { free_bytes, all_bytes: self.capacity_bytes, takes_writes: !self.poisoned }
+    }
+
     pub(super) fn begin_freeing(&mut self, content: &ContentId) -> Option<Arc<AtomicBool>> {
         if self.freeing.get(content).is_some_and(|may| Arc::strong_count(may) > 1) {
             return None;
@@ -339,8 +357,53 @@ impl Light {
         free(self)
     }
 
-    /// Begins to receive an object; returns the offset of the first wanted byte.
+    /// Begins to receive an object in order; returns the offset of the first wanted byte.
     pub(super) fn receive(&mut self, info: &ObjectInfo) -> Result<u64, DiskFailure> {
+        let part = self.begin_receiving(info)?;
+        let Some(chunks) = self.chunks.remove(&info.content) else { return Ok(part) };
+        // A part with holes serves as far as it has none.
+        let prefix = (chunks.prefix() * CHUNK_BYTES).min(part);
+        self.cut_part(&info.content, prefix);
+        Ok(prefix)
+    }
+
+    /// Begins to receive the chunks of an object in any order.
+    pub(super) fn receive_chunks(&mut self, info: &ObjectInfo) -> Result<(), DiskFailure> {
+        let part = self.begin_receiving(info)?;
+        if !self.chunks.contains_key(&info.content) {
+            let mut chunks = ChunkSet::new(chunk_count(info.length));
+            let whole = if part == info.length { chunks.chunks() } else { part / CHUNK_BYTES };
+            chunks.extend(0..whole);
+            self.cut_part(&info.content, (whole * CHUNK_BYTES).min(info.length));
+            self.chunks.insert(info.content, chunks);
+        }
+        Ok(())
+    }
+
+    /// The chunks that are here of an object whose chunks come in any order.
+    pub(super) fn chunks_of(&self, content: &ContentId) -> ChunkSet {
+        self.chunks.get(content).cloned().unwrap_or_else(|| ChunkSet::new(0))
+    }
+
+    /// Adds a chunk; a wrong one only in a world without the law that bytes are checked.
+    pub(super) fn put_chunk(
+        &mut self,
+        content: &ContentId,
+        index: u64,
+        bytes: u64,
+        sound: bool,
+    ) -> Result<(), DiskFailure> {
+        if self.chunks.get_mut(content).is_some_and(|chunks| chunks.insert(index)) {
+            self.append(content, bytes)?;
+        }
+        if !sound {
+            self.torn.insert(*content);
+        }
+        Ok(())
+    }
+
+    /// Takes the right to receive an object; returns the number of its bytes that are here.
+    fn begin_receiving(&mut self, info: &ObjectInfo) -> Result<u64, DiskFailure> {
         let content = &info.content;
         if self.contains(content) {
             return Err(DiskFailure::AlreadyHere);
@@ -402,6 +465,7 @@ impl Light {
     /// Discards a partial transfer.
     pub(super) fn discard(&mut self, content: &ContentId) {
         self.torn.remove(content);
+        self.chunks.remove(content);
         self.used_bytes -= self.parts.remove(content).unwrap_or(0);
     }
 
@@ -428,18 +492,49 @@ impl Light {
         key: Position,
         work: impl FnOnce(&mut NameHistory) -> T,
     ) -> Result<T, DiskFailure> {
-        let mut history = self.record(&key).cloned().unwrap_or_default();
+        let before = self.record(&key).cloned();
+        let mut history = before.clone().unwrap_or_default();
+        history.grave = self.graves.get(&key).copied();
         let done = work(&mut history);
-        if history.current.is_none() {
-            if self.records.contains_key(&key) {
-                self.sync()?;
-                self.records.remove(&key);
-            }
-        } else if self.record(&key) != Some(&history) {
+        let grave = history.grave.take();
+        let after = Some(history).filter(|history| history.current.is_some());
+        if before != after || self.graves.get(&key) != grave.as_ref() {
             self.sync()?;
-            self.records.insert(key, Kept::new(&key, Arc::new(history)));
+            match after {
+                Some(history) => drop(self.records.insert(key, Kept::new(&key, Arc::new(history)))),
+                None => drop(self.records.remove(&key)),
+            }
+            match grave {
+                Some(grave) => drop(self.graves.insert(key, grave)),
+                None => drop(self.graves.remove(&key)),
+            }
         }
         Ok(done)
+    }
+
+    /// When the peer was last active in its ring. Without a note, the date of its newest record.
+    pub(super) fn active_ms(&self) -> Option<u64> {
+        let date = |history: &NameHistory| {
+            history
+                .current
+                .as_ref()
+                .and_then(|current| current.decode().ok())
+                .map(|record| record.clock.unix_ms())
+        };
+        self.active_ms.or_else(|| self.records().filter_map(|(_, history)| date(history)).max())
+    }
+
+    pub(super) fn note_active(&mut self, now_ms: u64) {
+        self.active_ms = Some(now_ms);
+    }
+
+    pub(super) fn dropped_ms(&self) -> u64 {
+        self.dropped_ms
+    }
+
+    pub(super) fn note_dropped(&mut self, up_to_ms: u64, now_ms: u64) {
+        self.dropped_ms = self.dropped_ms.max(up_to_ms);
+        self.graves.retain(|_, grave| grave.until_unix_ms > now_ms);
     }
 
     /// Completes an object before its sync, in a world without the law that a copy is synced before it counts.
@@ -478,6 +573,15 @@ impl Light {
         }
         for content in std::mem::take(&mut self.receiving) {
             let written = self.part(&content).unwrap_or(0);
+            if let Some(chunks) = self.chunks.get_mut(&content) {
+                // Each chunk was marked, or is lost. The last one may be shorter, and goes in any case.
+                let mut left = ChunkSet::new(chunks.chunks());
+                left.extend(chunks.iter().filter(|index| index + 1 < chunks.chunks() && rng.random()));
+                let bytes = left.count() * CHUNK_BYTES;
+                *chunks = left;
+                self.cut_part(&content, bytes);
+                continue;
+            }
             self.discard(&content);
             let left = rng.random_range(0..=written);
             if left > 0 {

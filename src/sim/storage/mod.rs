@@ -11,7 +11,7 @@
 //! | `keeper` | the state that the tasks of one process share |
 //! | `files` | the homes of the peers, and the acknowledged files |
 //! | `stream`, `link` | requests, answers and bytes over the network |
-//! | `env`, `bytes` | the connection between a simulated peer and [`crate::files`] |
+//! | `env`, `bytes`, `chunks` | the connection between a simulated peer and [`crate::files`] |
 //! | `work` | the commands of its user, and the requests of other peers |
 //! | `liar` | a member that lies |
 //! | `promises` | the promises that users were given, and whether they are kept |
@@ -23,6 +23,7 @@
 
 mod bytes;
 pub mod check;
+mod chunks;
 mod disk;
 mod effect;
 mod env;
@@ -317,6 +318,11 @@ impl World {
         if let Some(keeper) = self.files.as_ref().and_then(|files| files.keeper(slot)) {
             keeper.lie.set(Some(lie));
         }
+    }
+
+    /// Lets a peer say in its pongs that it has no room, or that it has, whatever its disk says; until its disk changes.
+    pub fn claim_full(&mut self, slot: Slot, full: bool) {
+        self.tell_node(slot, |node| node.set_full(full));
     }
 
     /// The number of lies that the process of a peer told.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::names::NameTerms;
 use crate::replica::LeaseTerms;
 
 /// The timing of the files' side of a world.
@@ -22,6 +23,8 @@ pub struct FileSettings {
     pub repair_bytes_s: Option<u64>,
     /// The times of leases.
     pub leases: LeaseTerms,
+    /// How long the records of names stay.
+    pub names: NameTerms,
     /// How long a copy that is one too many stays while there is room; `None` if no peer frees such copies by itself.
     pub surplus_wait: Option<Duration>,
     /// Whether peers hear each other's clocks with their pings, and go by the median, as running peers do. Without, each goes
@@ -29,6 +32,8 @@ pub struct FileSettings {
     pub hear_clocks: bool,
     /// Whether peers keep their files in real stores, on disks in memory; for worlds of a few peers.
     pub real_stores: bool,
+    /// The number of chunks after which a transfer into a real store syncs and marks them.
+    pub checkpoint_chunks: u64,
 }
 
 impl Default for FileSettings {
@@ -42,9 +47,11 @@ impl Default for FileSettings {
             away_wait: Duration::ZERO,
             repair_bytes_s: None,
             leases: LeaseTerms::default(),
+            names: NameTerms::default(),
             surplus_wait: None,
             hear_clocks: false,
             real_stores: false,
+            checkpoint_chunks: 32,
         }
     }
 }

@@ -145,7 +145,10 @@ impl Keeper {
             }
             StorageRequest::FetchObject { content, offset } => {
                 // The asking peer finds out.
-                let _ = files::serve_object(&self, stream, content, offset).await;
+                let _ = files::serve_object(&self, stream, content, offset, u64::MAX).await;
+            }
+            StorageRequest::FetchRange { content, offset, length } => {
+                let _ = files::serve_object(&self, stream, content, offset, length).await;
             }
             request => {
                 let reply = self.answer(&from, request).await;
@@ -174,7 +177,10 @@ impl Keeper {
                 let from = Asker { entry: from.clone(), through_a_helper: false };
                 Ok(files::accept_record(self, &from, record, role).await)
             }
-            StorageRequest::Offer { objects, records } => files::answer_offer(self, objects, records).await,
+            StorageRequest::Offer { objects, records } => {
+                files::answer_offer(self, from, objects, records).await
+            }
+            StorageRequest::DroppedTombstones => files::answer_dropped(self).await,
             StorageRequest::Compare { ranges } => files::answer_compare(self, from, ranges).await,
             StorageRequest::Sync => Ok(files::answer_sync(self, from).await),
             StorageRequest::MayFree { content, sure } => {

@@ -69,7 +69,7 @@ impl Run {
 }
 
 fn play(seed: u64, sessions: Sessions, planner: Planner) -> Cost {
-    let settings = RingSettings { replicas: 3, successors: 8 };
+    let settings = RingSettings { replicas: 3, successors: 8, ..RingSettings::default() };
     let mut world = World::converged(seed, settings, PEERS, INTERVAL, 4_096);
     world.oracle.safety = false;
     let away_wait = match planner {
