@@ -289,10 +289,7 @@ const HEALED_WITHIN: Duration = Duration::from_secs(60);
 /// The time after that within which all files must be in their places.
 const SETTLED_WITHIN: Duration = Duration::from_secs(300);
 /// The leases of plans: half a minute stands for a day.
-const LEASES: LeaseTerms = LeaseTerms {
-    period: Duration::from_secs(30),
-    kept_for: Duration::from_secs(120),
-};
+const LEASES: LeaseTerms = LeaseTerms { period: Duration::from_secs(30), kept_for: Duration::from_secs(120) };
 /// The versions of plans: six days.
 const VERSIONS: KeepVersions = KeepVersions { seconds: 180, ..KeepVersions::DEFAULT };
 /// The length of the files that plans store, in bytes.
