@@ -19,6 +19,7 @@ mod range;
 mod record;
 mod report;
 mod revocation;
+mod settings;
 mod space;
 mod storage;
 mod text;

@@ -81,6 +81,7 @@ const RULES: &[Rule] = &[
             "blob::ChunkReceiver",
             "blob::Freeing",
             "blob::Kind",
+            "blob::Loss",
             "blob::MemoryDisk",
             "blob::ObjectReader",
             "blob::Receiver",
