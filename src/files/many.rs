@@ -46,7 +46,7 @@ enum Stop<D> {
     Disk(D),
 }
 
-/// What the tasks of one download share.
+/// The state that the tasks of one download share.
 struct Download<'a, E: Env> {
     env: &'a Arc<E>,
     wish: &'a Wish,
@@ -166,7 +166,9 @@ impl<E: Env> Download<'_, E> {
                     return (holder, Stop::Done);
                 }
                 match look {
-                    Some(at) => drop(race(changed, self.env.sleep_until(at)).await),
+                    Some(at) => {
+                        race(changed, self.env.sleep_until(at)).await;
+                    }
                     None => changed.await,
                 }
                 continue;

@@ -48,7 +48,7 @@ impl FromStr for ByteRange {
     }
 }
 
-/// What proves that the bytes of a range are those of the file.
+/// The proof that the bytes of a range are those of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RangeProof {
     /// The whole file is at the peer, and was hashed.
@@ -68,7 +68,7 @@ pub struct RangeReport {
     pub length: u64,
     /// The range.
     pub range: ByteRange,
-    /// What proves the bytes.
+    /// The proof of the bytes.
     pub proof: RangeProof,
     /// The holders that may be asked for the bytes; empty if the file is at the peer.
     pub holders: Vec<PeerName>,

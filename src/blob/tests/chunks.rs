@@ -128,7 +128,7 @@ fn a_forged_outboard_makes_no_object() {
     assert!(matches!(shorter, Err(BlobError::Outboard { .. })));
 }
 
-/// Goal: after a restart the marked chunks are there without being read. What follows them is read and checked.
+/// Goal: after a restart the marked chunks are there without being read. The bytes behind them are read and checked.
 #[test]
 fn a_restart_goes_on_from_marked_chunks_without_hashing_them() {
     let (bytes, content) = file();

@@ -10,7 +10,7 @@ use quoit::wire::Fault;
 
 use super::harness::{MINUTE, SECOND, Stores, keepers, members, requested, until_member};
 
-/// What each peer sends a second.
+/// The bytes that each peer sends a second.
 const UPLINK: u64 = 10_000_000;
 /// The length of the file: 24 chunks.
 const LENGTH: u64 = 24 << 20;
