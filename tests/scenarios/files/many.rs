@@ -24,7 +24,7 @@ struct Scene {
 }
 
 fn scene(seed: u64, holders: u8, stores: Stores) -> Scene {
-    let settings = RingSettings { replicas: holders, successors: 8 };
+    let settings = RingSettings { replicas: holders, successors: 8, ..RingSettings::default() };
     let mut world = World::converged(seed, settings, 8, SECOND, 4_096);
     world.enable_files_with(FileSettings {
         bandwidth_bytes_s: UPLINK,
