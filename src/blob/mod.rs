@@ -91,7 +91,6 @@ pub use held::HeldRows;
 pub use holders::Holder;
 pub use identity::PeerFile;
 pub use lapse::Unreferenced;
-pub use layout::object_path;
 pub use memory::{Loss, MemoryDisk};
 pub use notice::Notice;
 pub use receive::Receiver;

@@ -388,7 +388,7 @@ impl Executor<'_> {
 
     async fn open(&self, wanted: &Wanted) -> Result<(RequestReport, ObjectBytes), Failure> {
         let report = self.bring(wanted, false).await?;
-        let bytes = self.peer.read(report.content, report.length).await?;
+        let bytes = self.peer.read(report.content).await?;
         Ok((report, bytes))
     }
 

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use super::freeing::KeptRange;
 use crate::id::ContentId;
-use crate::time::Moment;
+use crate::time::{Moment, millis};
 
 /// The times of leases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,10 +59,6 @@ impl LeaseTerms {
     pub fn lapsed_before(&self, now_unix_ms: u64) -> u64 {
         now_unix_ms.saturating_sub(millis(self.kept_for))
     }
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// When this peer renews, and when it may free objects.

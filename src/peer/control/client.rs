@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::choice::{Chosen, PeerChoice};
 use crate::backoff::Backoff;
-use crate::blob::{BlobError, Source, is_in_use, object_path};
+use crate::blob::{BlobError, Source, is_in_use};
 use crate::id::{ContentId, FileName};
 use crate::peer::api::{
     ByteRange, ConnectError, DropReport, EvictReport, Failure, ForgetReport, HistoryReport, LeavePlan,
@@ -119,41 +119,19 @@ impl Client {
         received.await
     }
 
-    /// See [`crate::peer::Handle::read`]. `length` is the object's, in bytes, as the report of a request says it. An object
-    /// that this process can read itself does not go through the peer.
+    /// See [`crate::peer::Handle::read`].
     ///
     /// # Errors
     /// The errors of [`crate::peer::Handle::read`], in words.
-    pub async fn read(&self, content: ContentId, length: u64) -> Result<ObjectBytes, Failure> {
-        if let Some(source) = self.object_here(content, length).await {
-            // The peer says that the object is there, and sends nothing of it.
-            let (object, _) = self.open(content, length).await?;
-            let mut reader = source.reader(0).once();
-            let pieces = Pieces::Local(read_ahead(move || reader.read_piece()));
-            return Ok(ObjectBytes { content, left: object.length, is_whole: true, pieces });
-        }
-        let (object, replies) = self.open(content, 0).await?;
-        let pieces = Pieces::Remote(replies);
-        Ok(ObjectBytes { content, left: object.length, is_whole: true, pieces })
-    }
-
-    /// An object in the data directory of a peer on this machine, if this user may read it. Its bytes are hashed by
-    /// their reader, like those that come from the peer, so that a file that someone put there proves nothing.
-    async fn object_here(&self, content: ContentId, length: u64) -> Option<Source> {
-        let path = object_path(self.data_dir.as_deref()?, &content);
-        let opened = spawn_blocking(move || Source::open(&path)).await.ok()?;
-        Some(opened).filter(|source| source.length() == length)
-    }
-
-    /// Asks for the bytes of an object from `offset` on.
-    async fn open(&self, content: ContentId, offset: u64) -> Result<(ObjectInfo, CommandReplies), Failure> {
-        let mut replies = self.command(&ClientRequest::Read { content, offset }).await?;
+    pub async fn read(&self, content: ContentId) -> Result<ObjectBytes, Failure> {
+        let mut replies = self.command(&ClientRequest::Read { content, offset: 0 }).await?;
         loop {
             match self.next(&mut replies).await? {
                 // The peer is looking for holders, or checks its own copy.
                 ClientReply::Progress { .. } => {}
-                ClientReply::Object(object) if object.content == content && offset <= object.length => {
-                    return Ok((object, replies));
+                ClientReply::Object(object) if object.content == content => {
+                    let pieces = Pieces::Remote(replies);
+                    return Ok(ObjectBytes { content, left: object.length, is_whole: true, pieces });
                 }
                 _ => return Err(self.broke_the_protocol()),
             }
@@ -735,6 +713,7 @@ fn unreached(chosen: Chosen, error: DialError) -> ConnectError {
         DialError::Refused { refusal: Refusal::NotYours | Refusal::OursNoPeer, .. } => {
             ConnectError::NotAllowed { peer }
         }
+        DialError::Refused { refusal: Refusal::OursRevoked, .. } => ConnectError::Revoked { peer },
         error => ConnectError::Unreached { peer, source: Box::new(error) },
     }
 }
