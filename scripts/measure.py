@@ -7,6 +7,7 @@
     scripts/measure.py hostile  [--seconds 60] [--from 127.0.0.1,…]           requests while a member floods the peer
     scripts/measure.py commands [--rounds 3] [--commands 1000]                `quoit request` in a shell loop
     scripts/measure.py local    [--rounds 3] [--mebibytes 1024] [--files 1000]  request of what is there already
+    scripts/measure.py small    [--rounds 3] [--files 10000] [--peers 7]      one `quoit store` of many files of 10 KiB
 
 It uses target/release/quoit (or --bin) and a temporary folder (or --root), starts peers on ports from
 --base-port on, and ends every process that it started.
@@ -71,6 +72,11 @@ class Peer:
     def peak_mib(self):
         with open(f"/proc/{self.process.pid}/status") as status:
             return int(re.search(r"VmHWM:\s+(\d+)", status.read()).group(1)) / 1024
+
+    def cpu_s(self):
+        with open(f"/proc/{self.process.pid}/stat") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def resident_mib(self):
         with open(f"/proc/{self.process.pid}/status") as status:
@@ -426,13 +432,45 @@ def digest(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def small(ring, options):
+    """One `quoit store` of many small files; the rate, the processor time and the peak memory of the peers."""
+    numbers = [(2 * i * 255 + options.peers) // (2 * options.peers) for i in range(1, options.peers + 1)]
+    ring.found(numbers[0])
+    for number in numbers[1:]:
+        ring.join(number, numbers[0])
+    settle(ring)
+    chance, rates, costs = random.Random(), [], []
+    asked = ring.peers[numbers[0]]
+    command = [ring.bin, "store", "--data-dir", asked.dir, "--certs-dir", os.path.join(ring.root, "certs")]
+    for i in range(options.rounds):
+        folder = os.path.join(ring.root, f"files-{i}")
+        os.mkdir(folder)
+        for j in range(options.files):
+            with open(os.path.join(folder, f"{i}-{j}"), "wb") as file:
+                file.write(chance.randbytes(10 * 1024))
+        paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
+        used, begin = sum(peer.cpu_s() for peer in ring.peers.values()), time.monotonic()
+        done = subprocess.run(command + paths, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        took = time.monotonic() - begin
+        stored = done.stdout.count("\nStored ") + done.stdout.startswith("Stored ")
+        print(f"  round {i}: {stored} of {options.files} files in {took:.2f} s, exit code {done.returncode}, "
+              f"{done.stderr.splitlines()[:3]}")
+        rates.append(stored / took)
+        costs.append((sum(peer.cpu_s() for peer in ring.peers.values()) - used) * 1000 / options.files)
+        shutil.rmtree(folder)
+    row(f"store, {options.files} files of 10 KiB, {options.peers} peers", rates, "files/s")
+    row("processor time of all peers", costs, "ms a file")
+    print(f"peak resident memory of a peer: {max(peer.peak_mib() for peer in ring.peers.values()):.0f} MiB")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["repair", "join", "transfer", "hostile", "commands", "local"])
+    parser.add_argument("what", choices=["repair", "join", "transfer", "hostile", "commands", "local", "small"])
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--deaths", type=int, default=1)
     parser.add_argument("--successors", type=int, default=8)
-    parser.add_argument("--files", type=int, default=100)
+    parser.add_argument("--files", type=int)
+    parser.add_argument("--peers", type=int, default=7)
     parser.add_argument("--commands", type=int, default=1000)
     parser.add_argument("--mebibytes", type=int, default=1024)
     parser.add_argument("--seconds", type=int, default=60)
@@ -442,10 +480,11 @@ def main():
     parser.add_argument("--root")
     parser.add_argument("--bin", default=os.path.join(os.path.dirname(__file__), "..", "target", "release", "quoit"))
     options = parser.parse_args()
-    rounds = {"repair": 20, "join": 10, "transfer": 5, "hostile": 1, "commands": 3, "local": 3}
+    rounds = {"repair": 20, "join": 10, "transfer": 5, "hostile": 1, "commands": 3, "local": 3, "small": 3}
     options.rounds = options.rounds or rounds[options.what]
+    options.files = options.files or (10_000 if options.what == "small" else 100)
     measures = {"repair": repair, "join": join, "transfer": transfer, "hostile": hostile, "commands": commands,
-                "local": local}
+                "local": local, "small": small}
     ring = Ring(options)
     try:
         measures[options.what](ring, options)

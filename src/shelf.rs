@@ -5,8 +5,10 @@ pub(crate) mod value;
 
 use std::collections::BTreeMap;
 
-use crate::blob::{BlobError, Copy, KeptRecord, Kind, Receiver, Store};
-use crate::files::{CopyHere, DiskError, DiskFault, HeldPage, KeptAs};
+use bytes::Bytes;
+
+use crate::blob::{BlobError, Copy, KeptRecord, Kind, Receiver, SmallObject, Store};
+use crate::files::{CopyHere, DiskError, DiskFault, HeldPage, KeptAs, Small};
 use crate::id::{ContentId, FileName, KeyRange, Position};
 use crate::names::NameHistory;
 use crate::replica::{Holdings, Presence};
@@ -53,11 +55,28 @@ fn in_short(text: String) -> String {
 /// # Errors
 /// The errors of [`Receiver::finish_linked`].
 pub(crate) fn finish(receiver: Receiver, kept_as: KeptAs, links: &[Link]) -> Result<ObjectInfo, BlobError> {
-    let kind = match kept_as {
+    receiver.finish_linked(kind_of(kept_as), links)
+}
+
+/// Keeps small objects whose bytes are here, all at once; durable on return. One result for each, in their order.
+pub(crate) fn keep_batch(
+    store: &Store,
+    batch: Vec<Small<Bytes>>,
+    kept_as: KeptAs,
+) -> Vec<Result<ObjectInfo, BlobError>> {
+    let small = |Small { object, links, pieces }: Small<Bytes>| SmallObject {
+        content: object.content,
+        links,
+        bytes: pieces.concat(),
+    };
+    store.keep_small(batch.into_iter().map(small).collect(), kind_of(kept_as))
+}
+
+fn kind_of(kept_as: KeptAs) -> Kind {
+    match kept_as {
         KeptAs::Replica => Kind::Replica,
         KeptAs::Requested => Kind::Requested,
-    };
-    receiver.finish_linked(kind, links)
+    }
 }
 
 /// Marks an object that is already here as belonging here, under these names, and renews its lease. Returns whether it

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Instant, SystemTime};
 
@@ -46,6 +46,29 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// [`SyncError`] tells a sync that failed from one that could not be begun.
     fn sync_dir(&self, path: &Path) -> Result<(), SyncError>;
+    /// Makes many files durable, bytes, lengths and modes, and the names in many folders, all on the file system of
+    /// `root`. Files and folders that are gone by now are passed over.
+    ///
+    /// # Errors
+    /// Like [`Disk::sync_dir`].
+    fn sync_many(&self, root: &Path, files: &[PathBuf], folders: &[PathBuf]) -> Result<(), SyncError> {
+        let _ = root;
+        let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        for path in files {
+            match self.open(path, Access::Read) {
+                Ok(file) => file.sync().map_err(SyncError::Sync)?,
+                Err(error) if is_gone(&error) => {}
+                Err(error) => return Err(SyncError::Begin(error)),
+            }
+        }
+        for path in folders {
+            match self.sync_dir(path) {
+                Err(SyncError::Begin(error)) if is_gone(&error) => {}
+                synced => synced?,
+            }
+        }
+        Ok(())
+    }
     /// Makes a copy that shares blocks until one of the two is written to. Fails if the file system cannot do that.
     fn reflink(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Makes a symbolic link at `link` with the text `target`.
@@ -219,6 +242,13 @@ impl Disk for RealDisk {
 
     fn sync_dir(&self, path: &Path) -> Result<(), SyncError> {
         File::open(path).map_err(SyncError::Begin)?.sync_all().map_err(SyncError::Sync)
+    }
+
+    /// One sync of the whole file system costs less than one for each file. Since Linux 5.8 it reports failed writes.
+    #[cfg(target_os = "linux")]
+    fn sync_many(&self, root: &Path, _files: &[PathBuf], _folders: &[PathBuf]) -> Result<(), SyncError> {
+        let root = File::open(root).map_err(SyncError::Begin)?;
+        rustix::fs::syncfs(&root).map_err(|error| SyncError::Sync(error.into()))
     }
 
     fn reflink(&self, from: &Path, to: &Path) -> io::Result<()> {

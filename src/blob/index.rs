@@ -12,7 +12,7 @@ use std::sync::{
     Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
 };
 
-use redb::{Database, ReadableDatabase, ReadableTable, StorageError};
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, StorageError};
 
 use super::backend::{self, Opened};
 use super::change::{Change, apply};
@@ -50,6 +50,8 @@ struct File {
 #[derive(Default)]
 struct Group {
     waiting: Vec<Change>,
+    /// Whether one of them is to be durable once the batch is written.
+    is_durable: bool,
     /// The outcome of the batch that is being gathered; a batch is one transaction.
     gathering: Arc<Outcome>,
     writing: bool,
@@ -108,6 +110,24 @@ impl Index {
     /// # Errors
     /// [`BlobError::Poisoned`]; [`BlobError::Io`], also for a full disk; then nothing has changed.
     pub fn submit(&self, changes: impl IntoIterator<Item = Change>) -> Result<()> {
+        self.submit_as(true, changes)
+    }
+
+    /// Makes changes, together; they are seen on return, and durable with the next changes that are. Until then another
+    /// place must have them: the journal.
+    ///
+    /// # Errors
+    /// The errors of [`Index::submit`].
+    pub fn submit_journaled(&self, changes: impl IntoIterator<Item = Change>) -> Result<()> {
+        self.submit_as(false, changes)
+    }
+
+    /// The number of times that the file was opened again. Each time, changes that were not durable are lost.
+    pub fn openings(&self) -> u64 {
+        self.shared().opened
+    }
+
+    fn submit_as(&self, is_durable: bool, changes: impl IntoIterator<Item = Change>) -> Result<()> {
         self.layout.check()?;
         let changes: Vec<_> = changes.into_iter().collect();
         if changes.is_empty() {
@@ -116,6 +136,7 @@ impl Index {
         let mut group = self.lock();
         let batch = group.gathering.clone();
         group.waiting.extend(changes);
+        group.is_durable |= is_durable;
         loop {
             if let Some(outcome) = batch.get() {
                 return outcome.clone().map_err(|failure| self.failed(failure));
@@ -447,12 +468,13 @@ impl Index {
     fn write_for_all(&self, mut group: MutexGuard<'_, Group>) {
         group.writing = true;
         let changes = std::mem::take(&mut group.waiting);
+        let is_durable = std::mem::take(&mut group.is_durable);
         let guard =
             WriterGuard { outcome: std::mem::take(&mut group.gathering), _turn: Turn { index: self } };
         drop(group);
         let logged = self.append_to_log(&changes);
         let outcome = logged.and_then(|()| {
-            self.commit(&changes).map_err(|error| {
+            self.commit(&changes, is_durable).map_err(|error| {
                 tracing::error!(%error, "cannot commit to the index");
                 Failure::of(error)
             })
@@ -477,9 +499,12 @@ impl Index {
         })
     }
 
-    fn commit(&self, changes: &[Change]) -> std::result::Result<(), redb::Error> {
+    fn commit(&self, changes: &[Change], is_durable: bool) -> std::result::Result<(), redb::Error> {
         self.with_database(|database| {
-            let transaction = database.begin_write()?;
+            let mut transaction = database.begin_write()?;
+            if !is_durable {
+                transaction.set_durability(Durability::None)?;
+            }
             for change in changes {
                 apply(&transaction, change)?;
             }

@@ -48,6 +48,13 @@ pub enum Notice {
         /// The number of these bytes.
         skipped: u64,
     },
+    /// Some bytes of the journal hold no object. They are cut off.
+    JournalDamaged {
+        /// The folder of the journal.
+        dir: PathBuf,
+        /// The number of these bytes.
+        skipped: u64,
+    },
     /// The disk was full at the start: corrections of the index that the start found necessary are made once there is
     /// room.
     Full {
@@ -96,6 +103,12 @@ impl fmt::Display for Notice {
             Notice::LogDamaged { dir, skipped } => write!(
                 f,
                 "{skipped} bytes in {} hold no name record any more; the others came back",
+                dir.display()
+            ),
+            Notice::JournalDamaged { dir, skipped } => write!(
+                f,
+                "{skipped} bytes in {} hold no whole object and were cut off: a write that a crash broke off, or \
+                 damage; the objects before them came back",
                 dir.display()
             ),
             Notice::Full { dir } => write!(

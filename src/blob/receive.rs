@@ -2,7 +2,8 @@
 //!
 //! The order that makes a file durable: bytes and mode synced, outboard synced and in its place, object renamed into
 //! its place, its folder synced, index committed. Until the rename the bytes lie in incoming/, where a later transfer
-//! continues from the last whole chunk.
+//! continues from the last whole chunk. A small object is appended to the journal instead of the two syncs and the
+//! durable commit (see [`super::journal`]).
 
 use std::time::{Duration, SystemTime};
 
@@ -10,6 +11,7 @@ use super::change::Change;
 use super::claim::Claim;
 use super::disk::{Access, DiskFile, read_full_at};
 use super::error::{BlobError, IoContext, Result, is_unreadable};
+use super::journal::{Entry, Journal, Journaled};
 use super::layout::Layout;
 use super::promises::Promise;
 use super::store::Store;
@@ -212,7 +214,11 @@ impl Receiver {
         if found != self.content {
             return Err(self.refuse(found));
         }
-        let placed = self.place(&outboard);
+        let now = self.store.wall_ms();
+        let placed = match Journal::takes(self.length) {
+            true => self.place_by_journal(kind, links, now).map(Some),
+            false => self.place(&outboard).map(|()| None),
+        };
         if let Err(BlobError::Sync { .. } | BlobError::Io { .. }) = placed {
             // Bytes that a failed sync left in the page cache must not be taken for the bytes on disk.
             self.remove_part();
@@ -220,27 +226,20 @@ impl Receiver {
         if let Err(error) = &placed {
             self.store.note_failed_write(self.length, error);
         }
-        placed?;
+        let journaled = placed?;
         // The bytes were hashed on their way in. The store trusts the stamp of the file that is now in its place.
         if let Ok(stamp) = self.file.stamp() {
             self.store.checks().note(found, stamp, self.store.now());
         }
         let info = ObjectInfo { content: found, length: self.length, outboard: outboard.digest() };
-        let linked = links.iter().take(limits::LINKS_PER_OBJECT_MAX).map(|link| Change::Link {
-            name: link.name.clone(),
-            clock: link.clock,
-            content: Some(found),
-        });
         // Another peer counts on this copy from now on.
         self.store.uses().promised(&found);
-        // The bytes were hashed on their way in, so the object counts as verified from the beginning.
-        let now = self.store.wall_ms();
-        let came = [
-            Change::Object(info, kind),
-            Change::Used(vec![(found, now)]),
-            Change::Verified(vec![(found, now)]),
-        ];
-        if let Err(error) = self.store.index().submit(came.into_iter().chain(linked)) {
+        let changes = came(info, kind, links, now);
+        let noted = match &journaled {
+            Some(_) => self.store.index().submit_journaled(changes),
+            None => self.store.index().submit(changes),
+        };
+        if let Err(error) = noted {
             self.store.note_failed_write(self.length, &error);
             self.take_back();
             return Err(error);
@@ -250,6 +249,23 @@ impl Receiver {
             self.store.show_link(&link.name);
         }
         Ok(info)
+    }
+
+    /// Appends the object to the journal, and puts its bytes in place without a sync.
+    fn place_by_journal(&self, kind: Kind, links: &[Link], came_ms: u64) -> Result<Journaled<'_>> {
+        let (layout, content) = (self.store.layout(), self.content);
+        let part = layout.part(&content);
+        let mut bytes = vec![0; self.length as usize];
+        read_full_at(&*self.file, &mut bytes, 0).during("read", &part)?;
+        let journaled =
+            self.store.journal_objects(&[Entry { content, kind, came_ms, links: links.to_vec(), bytes }])?;
+        self.file.set_mode(OBJECT_MODE).during("make read-only", &part)?;
+        let object = layout.object(&content);
+        layout.place_unsynced(&object, || {
+            let _lock = self.store.object_locks().lock(&content.0);
+            layout.disk.rename(&part, &object)
+        })?;
+        Ok(journaled)
     }
 
     /// Gives the transfer up for good: the sender does not want the bytes kept.
@@ -392,6 +408,24 @@ fn open_part(store: &Store, content: &ContentId) -> Result<Box<dyn DiskFile>> {
         }
         Err(error) => Err(error).during("open", &path),
     }
+}
+
+/// The changes to the index for an object that has come. Its bytes were hashed on their way in, so it counts as verified
+/// from the beginning.
+pub(super) fn came(info: ObjectInfo, kind: Kind, links: &[Link], at_ms: u64) -> impl Iterator<Item = Change> {
+    let content = info.content;
+    let links = links.iter().take(limits::LINKS_PER_OBJECT_MAX);
+    let linked = links.map(move |link| Change::Link {
+        name: link.name.clone(),
+        clock: link.clock,
+        content: Some(content),
+    });
+    let came = [
+        Change::Object(info, kind),
+        Change::Used(vec![(content, at_ms)]),
+        Change::Verified(vec![(content, at_ms)]),
+    ];
+    came.into_iter().chain(linked)
 }
 
 /// The mode of an object: read-only for all users.

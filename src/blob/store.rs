@@ -12,6 +12,7 @@ use super::disk::{DiskFile, Stamp, read_full_at};
 use super::error::{BlobError, IoContext, Result, is_unreadable, unreadable};
 use super::holders::Holders;
 use super::index::Index;
+use super::journal::Journal;
 use super::layout::Layout;
 use super::notice::{Notice, Notices};
 use super::promises::Promises;
@@ -51,14 +52,19 @@ struct Shared {
     unsettled: Mutex<bool>,
     /// Locked while the log of records is made shorter.
     base: Mutex<()>,
+    journal: Journal,
+    /// Locked while the journal is settled: the number of openings of the index up to then.
+    settled: Mutex<u64>,
     /// Verifications that are not in the index yet.
     gathered: Gathered,
 }
 
 impl Store {
     /// A store on an open index. [`Store::open`] makes index and folders agree.
-    pub(super) fn new(index: Index, layout: Arc<Layout>) -> Store {
+    pub(super) fn new(index: Index, journal: Journal, layout: Arc<Layout>) -> Store {
         let shared = Shared {
+            settled: Mutex::new(index.openings()),
+            journal,
             index,
             layout,
             receiving: Arc::default(),
@@ -151,6 +157,14 @@ impl Store {
 
     pub(super) fn base_lock(&self) -> MutexGuard<'_, ()> {
         self.shared.base.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn journal(&self) -> &Journal {
+        &self.shared.journal
+    }
+
+    pub(super) fn settled(&self) -> MutexGuard<'_, u64> {
+        self.shared.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn gathered(&self) -> &Gathered {

@@ -3,6 +3,8 @@
 //! | part | what it does |
 //! |---|---|
 //! | `ask` | asks a peer about files, this one itself too |
+//! | `batch` | many small objects in one exchange |
+//! | `batch_names` | many name records in one exchange |
 //! | `bytes` | the bytes of objects, on streams and on the disk |
 //! | `compare` | finds out in which ranges of keys two peers hold something else |
 //! | `copy` | takes an object in, and passes it on |
@@ -27,6 +29,7 @@
 //! | `restore` | makes an earlier version of a name the current one again |
 //! | `search` | the content that a name stands for, and the holders of an object |
 //! | `store` | a store, until it is acknowledged |
+//! | `store_batch` | many stores of small objects at once |
 //! | `takeover` | takes over the peer's ranges |
 //! | `wait` | waits for the first of several futures, and with a timeout |
 //!
@@ -39,6 +42,8 @@
 #![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod ask;
+mod batch;
+mod batch_names;
 mod bytes;
 mod compare;
 mod copy;
@@ -63,16 +68,19 @@ mod restore;
 mod search;
 mod shares;
 mod store;
+mod store_batch;
 mod takeover;
 mod wait;
 
 pub use ask::ask_storage;
+pub use batch::accept_batch;
+pub use batch_names::{accept_records, answer_records};
 pub use bytes::{
     Answering, Asking, DiskError, DiskFault, GiveError, Incoming, KeptAs, Piece, Reader, StreamError,
 };
 pub use compare::{Compared, Comparison, answer_compare};
 pub use copy::{Arrival, Upstream, accept_object, receive};
-pub use env::{Asker, BoxFuture, Cause, Clock, CopyHere, Env, HeldPage, Hops, OfferLook, RingWish};
+pub use env::{Asker, BoxFuture, Cause, Clock, CopyHere, Env, HeldPage, Hops, OfferLook, RingWish, Small};
 pub use fetch::{Fetch, FetchError, NotOpened, Wish, answer_outboard, bring, holders_to_ask, serve_object};
 pub use find::{FindError, NotActive, find, find_soon, list_after, look_up, member, replicas_of};
 pub use free::{
@@ -93,5 +101,6 @@ pub use restore::{RestoreFailure, Restored, restore};
 pub use search::{answer_who_has, holders_of, other_holders, resolve_soon};
 pub use shares::{Foreground, Pace, Party, Slot, Slots, Transfers};
 pub use store::{Order, Stored, store};
+pub use store_batch::{BatchOrder, store_batch};
 pub use takeover::take_over;
 pub use wait::{Either, Task, Together, race, timeout};

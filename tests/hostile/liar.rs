@@ -393,6 +393,15 @@ impl Store {
                 let record = self.records.lock().unwrap().get(&name.key()).cloned();
                 say(StorageReply::Record { record, syncing: false })
             }
+            // What is not stored together is stored one by one.
+            StorageRequest::StoreBatch { .. }
+            | StorageRequest::PutRecords { .. }
+            | StorageRequest::FetchBatch { .. } => say(StorageReply::Refused("not together".to_owned())),
+            StorageRequest::FetchRecords { names } => {
+                let known = self.records.lock().unwrap();
+                let records = names.iter().map(|name| known.get(&name.key()).cloned()).collect();
+                say(StorageReply::Records { records, syncing: false })
+            }
             StorageRequest::FetchHistory { name } => {
                 let records = self.records.lock().unwrap().get(&name.key()).cloned();
                 say(StorageReply::History { records: records.into_iter().collect(), syncing: false })

@@ -14,6 +14,7 @@ mod everyday;
 mod kept;
 mod leases;
 mod power;
+mod small;
 mod space;
 
 use super::disk::faulty::FaultyDisk;
@@ -48,8 +49,15 @@ impl Fixture {
         self.dir.path().join("data").join(below)
     }
 
-    /// Closes the store, lets `between` work on the folder, and opens it again.
+    /// Closes the store like a peer that stops, lets `between` work on the folder, and opens it again.
     fn reopen(self, between: impl FnOnce(&Path)) -> Fixture {
+        // A store that is poisoned settles nothing.
+        let _ = self.store.settle_journal();
+        self.reopen_after_crash(between)
+    }
+
+    /// Like [`Fixture::reopen`], but the store is not closed first.
+    fn reopen_after_crash(self, between: impl FnOnce(&Path)) -> Fixture {
         let Fixture { dir, disk, store, .. } = self;
         drop(store);
         between(&dir.path().join("data"));

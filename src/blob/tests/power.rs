@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
-use crate::blob::{BlobError, Disk as _, Kind, MemoryDisk, Store};
+use crate::blob::{BlobError, Disk as _, Kind, MemoryDisk, SmallObject, Store};
 use crate::id::{ContentId, FileName, Position};
 use crate::time::Timestamp;
 use crate::wire::Link;
@@ -56,10 +56,26 @@ fn work(disk: &MemoryDisk, done: &mut Acknowledged) -> Result<(), BlobError> {
             done.objects.push(object);
             done.links.push((name, content));
         }
+        let batch: Vec<Vec<u8>> = (0..3).map(|i| bytes(40 + round * 3 + i, 300 + usize::from(i))).collect();
+        let link = Link { name: FileName::new(format!("batch-{round}")).unwrap(), clock: Timestamp(3) };
+        let small = |bytes: &Vec<u8>| SmallObject {
+            content: ContentId::of(bytes),
+            links: vec![link.clone()],
+            bytes: bytes.clone(),
+        };
+        for kept in store.keep_small(batch.iter().map(small).collect(), Kind::Replica) {
+            kept?;
+        }
+        // All three have the name; the last one wins it.
+        done.links.push((link.name.clone(), ContentId::of(&batch[2])));
+        done.objects.extend(batch);
         let key = ContentId::of(&[round]).key();
         store.put_record(key, vec![round; 100])?;
         done.records.push((key, vec![round; 100]));
-        if round == 1 {
+        if round == 0 {
+            // The first small object leaves the journal, the second one is still in it at the end.
+            store.settle_journal()?;
+        } else {
             let (name, content) = done.links[0].clone();
             store.place_received(&content, &name)?;
         }

@@ -13,8 +13,8 @@ use super::store::Origin;
 use crate::blob::{BlobError, Freeing};
 use crate::chord::{View, hop_timeout};
 use crate::files::{
-    Asker, BoxFuture, Cause, Clock, CopyHere, DiskError as _, Env, GiveError, HeldPage, Hops, OfferLook,
-    RingWish, Transfers, tell_of_evicted,
+    Asker, BoxFuture, Cause, Clock, CopyHere, DiskError as _, Env, GiveError, HeldPage, Hops, KeptAs,
+    OfferLook, RingWish, Small, Transfers, tell_of_evicted,
 };
 use crate::id::{ContentId, FileName, KeyRange, Position, SetDigest};
 use crate::names::{Bygones, NameHistory};
@@ -340,6 +340,18 @@ impl Env for Shared {
     async fn keep_linked(self: &Arc<Self>, content: ContentId, links: Vec<Link>) -> Result<bool, BlobError> {
         let now = self.ring.ring_ms();
         self.blocking(move |store| shelf::keep_linked(store, content, &links, now)).await
+    }
+
+    async fn keep_batch(
+        self: &Arc<Self>,
+        batch: Vec<Small<Bytes>>,
+        use_as: KeptAs,
+    ) -> Vec<Result<ObjectInfo, BlobError>> {
+        self.blocking(move |store| shelf::keep_batch(store, batch, use_as)).await
+    }
+
+    async fn histories(self: &Arc<Self>, keys: Vec<Position>) -> Result<Vec<NameHistory>, String> {
+        self.blocking(move |store| keys.iter().map(|key| shelf::history(store, key)).collect()).await
     }
 
     fn begin_freeing(&self, content: &ContentId) -> Option<Freeing> {

@@ -46,6 +46,9 @@ impl Keeper {
                 }
             }
             StorageRequest::StoreObject { .. }
+            | StorageRequest::StoreBatch { .. }
+            | StorageRequest::FetchRecords { .. }
+            | StorageRequest::PutRecords { .. }
             | StorageRequest::FetchRecord { .. }
             | StorageRequest::PutRecord { .. }
                 if lie == Lie::OtherReply =>
@@ -80,6 +83,24 @@ impl Keeper {
                 stream.is_over();
                 None
             }
+            StorageRequest::StoreBatch { objects, .. } => {
+                let others: &[Position] = match lie {
+                    Lie::FalseHere => &[],
+                    Lie::FalseCopies => &[STRANGER],
+                    _ => return Some((stream, request)),
+                };
+                self.tell_lie();
+                self.false_copies.lock().extend(objects.iter().map(|batched| batched.object.content));
+                let mut stream = stream;
+                stream.say_reply(StorageReply::BatchWanted { objects: Vec::new() });
+                let me = self.view().me.position;
+                for peer in others.iter().chain([&me]) {
+                    stream.say_reply(StorageReply::BatchKept { peer: *peer, missing: Vec::new() });
+                }
+                stream.say_reply(StorageReply::Finished);
+                stream.is_over();
+                None
+            }
             other => match self.false_answer(lie, other).await {
                 Some(reply) => {
                     self.tell_lie();
@@ -105,6 +126,9 @@ impl Keeper {
             }
             (Lie::Denial, StorageRequest::WhoHas { .. }) => {
                 Some(StorageReply::Holders { here: false, others: Vec::new() })
+            }
+            (Lie::Denial, StorageRequest::FetchRecords { names }) => {
+                Some(StorageReply::Records { records: vec![None; names.len()], syncing: false })
             }
             (Lie::Denial, StorageRequest::FetchRecord { .. }) => {
                 Some(StorageReply::Record { record: None, syncing: false })

@@ -3,6 +3,7 @@
 
 mod again;
 mod away;
+mod batches;
 mod controls;
 mod deaths;
 mod disk;
