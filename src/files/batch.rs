@@ -157,7 +157,7 @@ async fn take_batch<E: Env>(
         Err(why) => return stream.reply(why.into()).await,
     };
     let _arrivals: Vec<Arrival<E>> =
-        plan.wanted().map(|wanted| Arrival::begin(env, wanted.object.content)).collect();
+        plan.wanted().map(|wanted| Arrival::begin(env, wanted.object.content, None)).collect();
     stream.reply(StorageReply::BatchWanted { objects: plan.wanted.clone() }).await?;
     let mut pieces = Vec::with_capacity(plan.wanted.len());
     for wanted in plan.wanted() {
