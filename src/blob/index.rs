@@ -37,6 +37,15 @@ pub(super) struct Index {
     log: RecordLog,
     group: Mutex<Group>,
     batch_done: Condvar,
+    undurable: Mutex<Undurable>,
+}
+
+/// The changes that are seen and not durable yet; the journal has them.
+#[derive(Default)]
+struct Undurable {
+    changes: Vec<Change>,
+    /// Whether the file was opened again since, and lacks them.
+    are_lost: bool,
 }
 
 struct File {
@@ -94,7 +103,14 @@ impl Index {
         layout.sync_dir(&layout.root)?;
         let file = RwLock::new(File { database: Some(database), opened: 0 });
         let log = RecordLog::open(layout.clone())?;
-        let index = Index { file, layout, log, group: Mutex::default(), batch_done: Condvar::new() };
+        let index = Index {
+            file,
+            layout,
+            log,
+            group: Mutex::default(),
+            batch_done: Condvar::new(),
+            undurable: Mutex::default(),
+        };
         let layout = &index.layout;
         reserve::with_reserve(&layout.root, &*layout.disk, || index.check_format())?;
         match index.list_cached() {
@@ -120,11 +136,6 @@ impl Index {
     /// The errors of [`Index::submit`].
     pub fn submit_journaled(&self, changes: impl IntoIterator<Item = Change>) -> Result<()> {
         self.submit_as(false, changes)
-    }
-
-    /// The number of times that the file was opened again. Each time, changes that were not durable are lost.
-    pub fn openings(&self) -> u64 {
-        self.shared().opened
     }
 
     fn submit_as(&self, is_durable: bool, changes: impl IntoIterator<Item = Change>) -> Result<()> {
@@ -454,7 +465,20 @@ impl Index {
         }
         // The old database is closed first: its lock would block the new one.
         file.database = None;
-        match open_file(&self.layout)? {
+        let mut reopened = open_file(&self.layout)?;
+        let mut undurable = self.undurable();
+        if let Opened::Sound(database) = &reopened
+            && !undurable.changes.is_empty()
+            && let Err(error) = write(database, false, undurable.changes.iter())
+        {
+            // The next commit makes them again.
+            tracing::warn!(%error, "objects of the journal are not in the index for now");
+            undurable.are_lost = true;
+            drop(reopened);
+            reopened = open_file(&self.layout)?;
+        }
+        drop(undurable);
+        match reopened {
             Opened::Sound(database) => {
                 tracing::info!(file = %self.layout.index().display(), "the index was opened again");
                 *file = File { database: Some(database), opened: opened + 1 };
@@ -474,7 +498,7 @@ impl Index {
         drop(group);
         let logged = self.append_to_log(&changes);
         let outcome = logged.and_then(|()| {
-            self.commit(&changes, is_durable).map_err(|error| {
+            self.commit(changes, is_durable).map_err(|error| {
                 tracing::error!(%error, "cannot commit to the index");
                 Failure::of(error)
             })
@@ -499,17 +523,24 @@ impl Index {
         })
     }
 
-    fn commit(&self, changes: &[Change], is_durable: bool) -> std::result::Result<(), redb::Error> {
+    fn commit(&self, changes: Vec<Change>, is_durable: bool) -> std::result::Result<(), redb::Error> {
         self.with_database(|database| {
-            let mut transaction = database.begin_write()?;
-            if !is_durable {
-                transaction.set_durability(Durability::None)?;
-            }
-            for change in changes {
-                apply(&transaction, change)?;
-            }
-            Ok(transaction.commit()?)
-        })
+            let undurable = self.undurable();
+            let lost = undurable.changes.iter().filter(|_| undurable.are_lost);
+            write(database, is_durable, lost.chain(&changes))
+        })?;
+        let mut undurable = self.undurable();
+        undurable.are_lost = false;
+        if is_durable {
+            undurable.changes.clear();
+        } else {
+            undurable.changes.extend(changes);
+        }
+        Ok(())
+    }
+
+    fn undurable(&self) -> MutexGuard<'_, Undurable> {
+        self.undurable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes the tables, so that later reads find them, and refuses an index of a later program.
@@ -604,6 +635,22 @@ impl Failure {
             other => Failure::Other(other.to_string()),
         }
     }
+}
+
+/// Makes changes within one transaction.
+fn write<'a>(
+    database: &Database,
+    is_durable: bool,
+    changes: impl Iterator<Item = &'a Change>,
+) -> std::result::Result<(), redb::Error> {
+    let mut transaction = database.begin_write()?;
+    if !is_durable {
+        transaction.set_durability(Durability::None)?;
+    }
+    for change in changes {
+        apply(&transaction, change)?;
+    }
+    Ok(transaction.commit()?)
 }
 
 /// Opens the file. redb writes to a file that was not closed, so on a full disk the reserve makes room.

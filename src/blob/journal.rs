@@ -337,14 +337,6 @@ impl Journal {
         Ok(skipped)
     }
 
-    /// Gives the entries of ended segments of this life once more.
-    ///
-    /// # Errors
-    /// The errors of `each` and of the disk.
-    pub fn read_again(&self, closed: &Closed, mut each: impl FnMut(Entry) -> Result<()>) -> Result<()> {
-        closed.numbers.iter().try_for_each(|number| self.read(*number, &mut each).map(drop))
-    }
-
     fn read(&self, number: u64, each: &mut impl FnMut(Entry) -> Result<()>) -> Result<u64> {
         let path = path(&self.layout, number);
         read_entries(&self.layout.read_whole(&path, SEGMENT_READ_MAX)?, each)

@@ -26,7 +26,7 @@ impl Store {
             return Ok(());
         }
         self.layout().check()?;
-        let mut settled = self.settled();
+        let _settling = self.settling();
         let closed = self.journal().close();
         if closed.is_empty() {
             return Ok(());
@@ -37,17 +37,8 @@ impl Store {
             files.iter().filter_map(|file| file.parent().map(PathBuf::from)).collect();
         folders.insert(layout.objects());
         layout.sync_many(&files, &folders.into_iter().collect::<Vec<_>>())?;
-        let openings = self.index().openings();
-        if *settled != openings {
-            // The index was opened again, and has lost what was not durable.
-            self.journal().read_again(&closed, |entry| self.index().submit_journaled(changes_of(&entry)))?;
-        }
         self.index().submit([Change::Flush])?;
-        if self.index().openings() == openings {
-            *settled = openings;
-            self.journal().cut(&closed)?;
-        }
-        Ok(())
+        self.journal().cut(&closed)
     }
 
     /// Whether the journal is so long that it should be settled now.
@@ -88,7 +79,10 @@ pub(super) fn replay(store: &Store) -> Result<bool> {
     let replayed = reserve::with_reserve(&layout.root, &*layout.disk, || {
         let skipped = store.journal().replay(|entry| {
             store.place_journaled(&entry)?;
-            store.index().submit_journaled(changes_of(&entry))
+            // What the index has of it already is as new, or newer.
+            let is_known = store.index().object(&entry.content)?.is_some();
+            let is_new = |change: &Change| !is_known || matches!(change, Change::Link { .. });
+            store.index().submit_journaled(changes_of(&entry).filter(is_new))
         })?;
         store.settle_journal()?;
         Ok(skipped)

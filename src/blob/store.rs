@@ -53,8 +53,8 @@ struct Shared {
     /// Locked while the log of records is made shorter.
     base: Mutex<()>,
     journal: Journal,
-    /// Locked while the journal is settled: the number of openings of the index up to then.
-    settled: Mutex<u64>,
+    /// Locked while the journal is settled.
+    settling: Mutex<()>,
     /// Verifications that are not in the index yet.
     gathered: Gathered,
 }
@@ -63,7 +63,7 @@ impl Store {
     /// A store on an open index. [`Store::open`] makes index and folders agree.
     pub(super) fn new(index: Index, journal: Journal, layout: Arc<Layout>) -> Store {
         let shared = Shared {
-            settled: Mutex::new(index.openings()),
+            settling: Mutex::default(),
             journal,
             index,
             layout,
@@ -163,8 +163,8 @@ impl Store {
         &self.shared.journal
     }
 
-    pub(super) fn settled(&self) -> MutexGuard<'_, u64> {
-        self.shared.settled.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn settling(&self) -> MutexGuard<'_, ()> {
+        self.shared.settling.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn gathered(&self) -> &Gathered {
