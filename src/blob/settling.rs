@@ -79,7 +79,7 @@ pub(super) fn replay(store: &Store) -> Result<bool> {
     let replayed = reserve::with_reserve(&layout.root, &*layout.disk, || {
         let skipped = store.journal().replay(|entry| {
             store.place_journaled(&entry)?;
-            // What the index has of it already is as new, or newer.
+            // A row that the index has already is as new, or newer.
             let is_known = store.index().object(&entry.content)?.is_some();
             let is_new = |change: &Change| !is_known || matches!(change, Change::Link { .. });
             store.index().submit_journaled(changes_of(&entry).filter(is_new))

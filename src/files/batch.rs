@@ -5,8 +5,8 @@
 //! B gives what it took to the next peer of the chain as a batch while it writes it. A batch is bounded in objects and in
 //! bytes, is held in memory once, and is made durable by one call of the disk.
 //!
-//! A batch is the quick way and not the only one. What it does not bring about, for whatever reason, goes the way of a
-//! single object (`store`): there are no tries, no stand-ins and no waiting for slow peers here.
+//! A batch is the quick way and not the only one. An object that it does not bring to enough peers, for whatever reason,
+//! goes the way of a single object (`store`): there are no tries, no stand-ins and no waiting for slow peers here.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub(super) type Pieces<E> = Vec<<E as Env>::Piece>;
 /// there; it returns true when it has heard enough.
 ///
 /// # Errors
-/// The reason why the exchange broke off. What was heard before holds.
+/// The reason why the exchange broke off. The reports that came before hold.
 pub(super) async fn give_batch<E: Env>(
     env: &Arc<E>,
     to: &Entry,

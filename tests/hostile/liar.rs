@@ -393,7 +393,7 @@ impl Store {
                 let record = self.records.lock().unwrap().get(&name.key()).cloned();
                 say(StorageReply::Record { record, syncing: false })
             }
-            // What is not stored together is stored one by one.
+            // Files that are not stored together are stored one by one.
             StorageRequest::StoreBatch { .. }
             | StorageRequest::PutRecords { .. }
             | StorageRequest::FetchBatch { .. } => say(StorageReply::Refused("not together".to_owned())),

@@ -35,7 +35,7 @@ fn a_bad_object_of_a_batch_spoils_no_other() {
     assert_eq!(fixture.store.totals().unwrap().0, 3);
 }
 
-/// Goal: what is in the journal comes back with its names although its file is gone or torn, and the journal is empty
+/// Goal: an object in the journal comes back with its names even if its file is gone or torn, and the journal is empty
 /// once it is settled.
 #[test]
 fn the_journal_makes_up_for_files_that_were_lost() {
