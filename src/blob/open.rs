@@ -33,11 +33,12 @@ impl Store {
             store.notices().tell(Notice::IndexRebuilt { reason });
         }
         store.sweep()?;
-        if !settling::replay(&store)? | !rebuild::put_right(&store)? {
+        let is_whole = settling::replay(&store)? & rebuild::put_right(&store)?;
+        if !is_whole {
             *store.unsettled() = true;
             store.notices().tell(Notice::Full { dir: store.dir().to_owned() });
         }
-        links::restore(&store)?;
+        links::restore(&store, is_whole)?;
         store.keep_reserve();
         Ok(store)
     }
@@ -55,7 +56,7 @@ impl Store {
             return;
         }
         let done = settling::replay(self).and_then(|replayed| Ok(replayed & rebuild::settle(self, false)?));
-        match done.and_then(|all| links::restore(self).map(|()| all)) {
+        match done.and_then(|all| links::restore(self, all).map(|()| all)) {
             Ok(all) => *unsettled = !all,
             Err(error) => tracing::warn!(%error, "the index does not agree with objects/ yet"),
         }

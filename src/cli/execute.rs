@@ -375,7 +375,7 @@ impl Executor<'_> {
 
     async fn open(&self, wanted: &Wanted) -> Result<(RequestReport, ObjectBytes), Failure> {
         let report = self.bring(wanted, false).await?;
-        let bytes = self.peer.read(report.content).await?;
+        let bytes = self.peer.read(report.content, report.length).await?;
         Ok((report, bytes))
     }
 

@@ -89,11 +89,11 @@ async fn renew_all<E: Env>(env: &Arc<E>, of_all_kept: bool) -> bool {
         };
         let Some((last, _)) = page.last() else { return all };
         after = Some(*last);
-        let (view, now, terms) = (env.view(), env.ring_ms(), env.lease_terms());
+        let (view, now, kept_for) = (env.view(), env.ring_ms(), env.keep_versions().duration());
         let kept = KeptRange::of(&view, env.copies());
         let mine = page.iter().filter(|(key, _)| view.owns(key) || (of_all_kept && kept.contains(key)));
         let histories = mine.filter_map(|(_, history)| history.as_ref());
-        let references = histories.flat_map(|history| history.references(now, terms.versions_for)).collect();
+        let references = histories.flat_map(|history| history.references(now, kept_for)).collect();
         all &= renew(env, references).await;
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! | part | what it does |
 //! |---|---|
+//! | `absence` | finds out whether the names of a peer that comes back still count |
 //! | `ask` | asks a peer about files, this one itself too |
 //! | `batch` | many small objects in one exchange |
 //! | `batch_names` | many name records in one exchange |
@@ -27,6 +28,7 @@
 //! | `shares` | the limits on transfers at the same time, in all and for each peer |
 //! | `repair` | rounds that make missing copies again |
 //! | `restore` | makes an earlier version of a name the current one again |
+//! | `retention` | drops the tombstones and versions that the ring keeps no longer |
 //! | `search` | the content that a name stands for, and the holders of an object |
 //! | `store` | a store, until it is acknowledged |
 //! | `store_batch` | many stores of small objects at once |
@@ -41,6 +43,7 @@
 
 #![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod absence;
 mod ask;
 mod batch;
 mod batch_names;
@@ -65,6 +68,8 @@ mod quorum;
 mod records;
 mod repair;
 mod restore;
+mod retention;
+mod room;
 mod search;
 mod shares;
 mod store;
@@ -72,6 +77,7 @@ mod store_batch;
 mod takeover;
 mod wait;
 
+pub use absence::answer_dropped;
 pub use ask::ask_storage;
 pub use batch::accept_batch;
 pub use batch_names::{accept_records, answer_records};
@@ -98,6 +104,8 @@ pub use quorum::{StoreFailure, copies_wanted};
 pub use records::{LATE_WORD, STORAGE_TIMEOUT, Written, accept_record, answer_record, resolve};
 pub use repair::{RoundLog, answer_sync, planned, repair, round};
 pub use restore::{RestoreFailure, Restored, restore};
+pub use retention::keep_names;
+pub use room::tell_room;
 pub use search::{answer_who_has, holders_of, other_holders, resolve_soon};
 pub use shares::{Foreground, Pace, Party, Slot, Slots, Transfers};
 pub use store::{Order, Stored, store};

@@ -33,6 +33,7 @@ impl NameHistory {
 
 #[cfg(test)]
 mod tests {
+    use super::super::VERSIONS_MAX;
     use super::super::sample::record;
     use super::*;
     use crate::wire::{RecordTarget, codec};
@@ -56,9 +57,9 @@ mod tests {
         // The sample's content depends on the last byte of the clock.
         let (one, mut history) = (record(DAY + 1, 1, None), NameHistory::default());
         let two = record(40 * DAY + 2, 1, Some(one.id()));
-        history.merge(one).unwrap();
+        history.merge(one, VERSIONS_MAX).unwrap();
         assert_eq!(referred(&history, 1_000 * DAY), [(1, true)]);
-        history.merge(two.clone()).unwrap();
+        history.merge(two.clone(), VERSIONS_MAX).unwrap();
         assert_eq!(referred(&history, 69 * DAY), [(1, false), (40, true)]);
         assert_eq!(referred(&history, 70 * DAY + 2), [(40, true)]);
         let mut removal = two.decode().unwrap();
@@ -66,7 +67,7 @@ mod tests {
         removal.clock = crate::time::Timestamp::of_unix_ms(80 * DAY);
         removal.replaces = [two.id()].into_iter().collect();
         let body = codec::encode(&removal).unwrap();
-        history.merge(crate::wire::SignedRecord { body, ..two }).unwrap();
+        history.merge(crate::wire::SignedRecord { body, ..two }, VERSIONS_MAX).unwrap();
         assert_eq!(referred(&history, 109 * DAY), [(40, false)], "the removal itself refers to nothing");
         assert_eq!(referred(&history, 110 * DAY), []);
     }
@@ -74,8 +75,8 @@ mod tests {
     #[test]
     fn a_sibling_is_kept_until_it_is_settled() {
         let mut history = NameHistory::default();
-        history.merge(record(DAY + 1, 1, None)).unwrap();
-        history.merge(record(2 * DAY + 2, 2, None)).unwrap();
+        history.merge(record(DAY + 1, 1, None), VERSIONS_MAX).unwrap();
+        history.merge(record(2 * DAY + 2, 2, None), VERSIONS_MAX).unwrap();
         assert_eq!(referred(&history, 1_000 * DAY), [(1, false), (2, true)]);
     }
 }

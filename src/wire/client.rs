@@ -239,6 +239,13 @@ pub enum ClientReply {
     },
     /// A file of the peer that is pinned there.
     PinnedFile(FileEntry),
+    /// Like `Whereis`, where peers have no room for the bytes.
+    WhereisFull {
+        /// The places of the name's record and bytes.
+        report: WhereisReport,
+        /// The peers that should have a copy, have none, and say that they have no room.
+        full: Vec<PeerName>,
+    },
     /// One of many files was not stored.
     NotStored(Failure),
 }

@@ -12,7 +12,7 @@ use crate::id::{ContentId, FileName, FileNameError, Position};
 use crate::peer::api::{Progress, StoreError, StoreOptions, StoreReport, Wanted};
 use crate::peer::shared::{STORAGE_TIMEOUT, Shared};
 use crate::replica::WaitError;
-use crate::transport::{Connection, StreamError, spawn_blocking};
+use crate::transport::{Connection, Rope, StreamError, spawn_blocking};
 use crate::wire::limits::{BATCH_BYTES_MAX, BATCH_OBJECTS_MAX};
 use crate::wire::{BatchedFile, ObjectInfo, Reply, Request, StorageReply, StorageRequest};
 
@@ -100,7 +100,7 @@ impl Shared {
         let (mut orders, mut told) = (Vec::with_capacity(offered.len()), Vec::with_capacity(offered.len()));
         for (offered, bytes) in offered {
             told.push((offered.name.clone(), offered.object, offered.path()));
-            orders.push(BatchOrder { order: offered.order(options), bytes });
+            orders.push(BatchOrder { order: offered.order(options), bytes: bytes.map(Rope::from) });
         }
         let stored = files::store_batch(self, orders).await;
         let report =
