@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::absence::names_count;
 use super::ask::ask_storage;
 use super::env::{Asker, Env};
 use super::find::find;
@@ -172,6 +173,9 @@ pub async fn answer_records<E: Env>(env: &Arc<E>, names: Vec<FileName>) -> Resul
     }
     // Read before the disk is: a take-over that ends meanwhile does not make a vote of this "no".
     let syncing = env.laws().no_vote_while_taking_over && has_no_vote(&env.view(), &env.takeover());
+    if !names_count(&**env) {
+        return Ok(StorageReply::Records { records: vec![None; names.len()], syncing: true });
+    }
     let (mut records, mut bytes) = (Vec::with_capacity(names.len()), 0);
     for history in env.histories(names.iter().map(FileName::key).collect()).await? {
         bytes += 1 + history.current.as_ref().map_or(0, bytes_of);
