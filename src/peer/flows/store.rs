@@ -255,9 +255,10 @@ async fn try_to_fetch(
         if length != object.length {
             return Err(StreamError::Ended);
         }
-        let mut bytes = vec![0; length as usize];
-        if stream.fill(&mut bytes).await? < bytes.len() {
-            return Err(StreamError::Ended);
+        let mut bytes = Vec::with_capacity(length as usize);
+        while bytes.len() < length as usize {
+            let piece = stream.read_piece(length as usize - bytes.len()).await?;
+            bytes.extend_from_slice(&piece.ok_or(StreamError::Ended)?);
         }
         fetched.push(Some(bytes.into()));
     }
