@@ -104,7 +104,7 @@ impl Layout {
     }
 
     pub fn object(&self, content: &ContentId) -> PathBuf {
-        object_path(&self.root, content)
+        self.root.join(object_below(OBJECTS, content))
     }
 
     pub fn outboard(&self, content: &ContentId) -> PathBuf {
@@ -113,6 +113,15 @@ impl Layout {
 
     pub fn part(&self, content: &ContentId) -> PathBuf {
         self.incoming().join(format!("{content}{PART_SUFFIX}"))
+    }
+
+    pub fn marks(&self, content: &ContentId) -> PathBuf {
+        self.incoming().join(format!("{content}{MARKS_SUFFIX}"))
+    }
+
+    /// The object of which a file in incoming/ has the marks; `None` for other files.
+    pub fn content_of_marks(name: &std::ffi::OsStr) -> Option<ContentId> {
+        name.to_str()?.strip_suffix(MARKS_SUFFIX)?.parse().ok()
     }
 
     /// The object of which a file in incoming/ is a part; `None` for other files.
@@ -375,11 +384,6 @@ fn object_below(folder: &str, content: &ContentId) -> PathBuf {
     Path::new(folder).join(&hex[..2]).join(hex)
 }
 
-/// The path of an object in this data directory.
-pub fn object_path(dir: &Path, content: &ContentId) -> PathBuf {
-    dir.join(object_below(OBJECTS, content))
-}
-
 /// The content id in a file name, if the name is 64 lower-case hexadecimal digits.
 pub(super) fn parse_object_name(name: &std::ffi::OsStr) -> Option<ContentId> {
     let content: ContentId = name.to_str()?.parse().ok()?;
@@ -393,6 +397,7 @@ pub(super) const PEER_FILE: &str = "peer.toml";
 /// The file name of the index.
 pub const INDEX: &str = "index.redb";
 pub(super) const PART_SUFFIX: &str = ".part";
+const MARKS_SUFFIX: &str = ".marks";
 
 const OBJECTS: &str = "objects";
 const OUTBOARDS: &str = "outboards";

@@ -9,7 +9,7 @@ use super::error::{IoContext as _, Result};
 use super::journal::{Entry, Journaled};
 use super::layout::OBJECT_MODE;
 use super::notice::Notice;
-use super::receive::came;
+use super::part::came;
 use super::reserve;
 use super::store::Store;
 use crate::outboard::ChunkHasher;

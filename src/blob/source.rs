@@ -12,7 +12,6 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 
 use super::buffers::Buffer;
-use super::bulk::{self, Cache};
 use super::disk::Stamp;
 use super::error::{BlobError, IoContext, Result};
 use crate::id::ContentId;
@@ -73,7 +72,7 @@ impl Source {
         let mut hasher = ChunkHasher::default();
         let mut piece = vec![0; limits::PIECE_BYTES];
         while hasher.offset() < self.seen.length {
-            let read = self.read_at(&mut piece, hasher.offset(), Cache::Keep)?;
+            let read = self.read_at(&mut piece, hasher.offset())?;
             hasher.update(&piece[..read]);
             on_progress(read as u64);
         }
@@ -101,7 +100,7 @@ impl Source {
     pub fn reader(&self, offset: u64) -> SourceReader {
         let hashed = self.hashed.get().cloned();
         let checker = hashed.and_then(|(content, outboard)| ChunkChecker::new(content, outboard, offset));
-        SourceReader { source: self.clone(), offset, checker, cache: Cache::Keep }
+        SourceReader { source: self.clone(), offset, checker }
     }
 
     /// Checks that the file is unchanged since it was opened.
@@ -114,19 +113,14 @@ impl Source {
     }
 
     /// Fills the piece as far as the file reached when it was opened.
-    fn read_at(&self, piece: &mut [u8], offset: u64, cache: Cache) -> Result<usize> {
+    fn read_at(&self, piece: &mut [u8], offset: u64) -> Result<usize> {
         let left = self.seen.length.saturating_sub(offset);
         let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
-        let mut filled = 0;
-        while filled < wanted {
-            match bulk::read_at(&self.file, &mut piece[filled..wanted], offset + filled as u64, cache) {
-                Ok(0) => return Err(self.changed()),
-                Ok(read) => filled += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error).during("read", &self.path),
-            }
+        match self.file.read_exact_at(&mut piece[..wanted], offset) {
+            Ok(()) => Ok(wanted),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(self.changed()),
+            Err(error) => Err(error).during("read", &self.path),
         }
-        Ok(wanted)
     }
 
     fn changed(&self) -> BlobError {
@@ -140,16 +134,9 @@ pub struct SourceReader {
     source: Source,
     offset: u64,
     checker: Option<ChunkChecker>,
-    cache: Cache,
 }
 
 impl SourceReader {
-    /// Reads the file past the system's cache, if it is large.
-    #[must_use]
-    pub fn once(self) -> SourceReader {
-        SourceReader { cache: Cache::for_length(self.source.seen.length), ..self }
-    }
-
     /// The next bytes, at most [`limits::PIECE_BYTES`]; empty at the end. The last bytes of a chunk that differs from
     /// the hashed one are not returned, nor are those of a file that was written to since it was opened: no reader gets
     /// all of it.
@@ -160,7 +147,7 @@ impl SourceReader {
         self.catch_up()?;
         let left = self.source.seen.length.saturating_sub(self.offset);
         let mut buffer = Buffer::take();
-        let read = self.source.read_at(buffer.room(left), self.offset, self.cache)?;
+        let read = self.source.read_at(buffer.room(left), self.offset)?;
         self.offset += read as u64;
         let piece = buffer.freeze(read);
         if self.checker.as_mut().is_some_and(|checker| !checker.update(&piece)) {
@@ -177,7 +164,7 @@ impl SourceReader {
         let Some(checker) = &mut self.checker else { return Ok(()) };
         if let Some(behind) = self.offset.checked_sub(checker.offset()).filter(|behind| *behind > 0) {
             let mut piece = vec![0; usize::try_from(behind).unwrap_or(usize::MAX)];
-            let read = self.source.read_at(&mut piece, checker.offset(), Cache::Keep)?;
+            let read = self.source.read_at(&mut piece, checker.offset())?;
             if !checker.update(&piece[..read]) {
                 return Err(self.source.changed());
             }

@@ -19,8 +19,8 @@ use super::{
     DEGRADED, DONE, FAILED, NOT_FOUND, UNSAFE, format, json, progress, remedy, space, tables, verdict,
 };
 use crate::peer::{
-    Failure, LeaveReport, ObjectBytes, Place, Progress, RequestReport, StopAnswer, StoreError, StoreItem,
-    StoreOptions, StoreReport, Wanted, WriteError, nearest, peer_list,
+    ByteRange, Failure, LeaveReport, ObjectBytes, Place, Progress, RequestReport, StopAnswer, StoreError,
+    StoreItem, StoreOptions, StoreReport, Wanted, WriteError, nearest, peer_list,
 };
 
 /// The peer and the output of a command.
@@ -301,6 +301,9 @@ impl Executor<'_> {
     }
 
     async fn request(&self, args: &RequestArgs) -> u8 {
+        if let Some(range) = args.range {
+            return self.range(args, range).await;
+        }
         let done = match &args.output_path {
             None => self.bring(&args.wanted, true).await.map(|report| (report, None)),
             Some(path) if path.as_os_str() == "-" => {
@@ -327,6 +330,30 @@ impl Executor<'_> {
                 let path = path.as_deref();
                 self.say(args.output.json, &json::request(&report, path), || format::request(&report, path))
             }
+            Err(failure) => self.fail_with(&failure, &remedy::request(&failure, &args.wanted)),
+        }
+    }
+
+    /// Writes some bytes of a file to standard output, and says what proves them.
+    async fn range(&self, args: &RequestArgs, range: ByteRange) -> u8 {
+        if args.output_path.as_deref() != Some(Path::new("-")) {
+            return self.fail(&Failure::new(
+                "a range goes to standard output only: --range A-B NAME -o -".to_owned(),
+            ));
+        }
+        let written = async {
+            let (report, bytes) = self.peer.read_range(&args.wanted, range).await?;
+            Ok(self.write_out(bytes).await?.then_some(report))
+        };
+        match written.await {
+            Ok(Some(report)) => {
+                self.out.note(&match args.output.json {
+                    true => json::range(&report).to_string(),
+                    false => format::range(&report),
+                });
+                DONE
+            }
+            Ok(None) => DONE,
             Err(failure) => self.fail_with(&failure, &remedy::request(&failure, &args.wanted)),
         }
     }
@@ -363,9 +390,14 @@ impl Executor<'_> {
     /// Writes a file to standard output; returns no report if the reader stops before the end, which is no failure.
     async fn to_standard_output(&self, wanted: &Wanted) -> Result<Option<RequestReport>, Failure> {
         let (report, bytes) = self.open(wanted).await?;
+        Ok(self.write_out(bytes).await?.then_some(report))
+    }
+
+    /// Writes bytes to standard output. Returns false if the reader stops before the end.
+    async fn write_out(&self, bytes: ObjectBytes) -> Result<bool, Failure> {
         match bytes.write_to(io::stdout(), &Progress::default()).await {
-            Ok(_) => Ok(Some(report)),
-            Err(WriteError::Sink(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(None),
+            Ok(_) => Ok(true),
+            Err(WriteError::Sink(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
             Err(WriteError::Sink(error)) => {
                 Err(Failure::new(format!("cannot write to standard output: {error}")))
             }
@@ -375,7 +407,7 @@ impl Executor<'_> {
 
     async fn open(&self, wanted: &Wanted) -> Result<(RequestReport, ObjectBytes), Failure> {
         let report = self.bring(wanted, false).await?;
-        let bytes = self.peer.read(report.content, report.length).await?;
+        let bytes = self.peer.read(report.content).await?;
         Ok((report, bytes))
     }
 

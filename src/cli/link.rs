@@ -10,10 +10,10 @@ use futures_util::Stream;
 
 use crate::id::{ContentId, FileName};
 use crate::peer::{
-    Client, DropReport, EvictReport, Failure, ForgetReport, Handle, HistoryReport, LeavePlan, LeaveReport,
-    MemberLine, ObjectBytes, PinReport, PingReport, Progress, RemoveReport, RequestReport, RestoreReport,
-    RingFiles, RingLine, ScrubReport, StatusReport, StopReport, StopSpan, StoreError, StoreItem,
-    StoreOptions, StoreReport, VersionChoice, Wanted, WhereisReport,
+    ByteRange, Client, DropReport, EvictReport, Failure, ForgetReport, Handle, HistoryReport, LeavePlan,
+    LeaveReport, MemberLine, ObjectBytes, PinReport, PingReport, Progress, RangeReport, RemoveReport,
+    RequestReport, RestoreReport, RingFiles, RingLine, ScrubReport, StatusReport, StopReport, StopSpan,
+    StoreError, StoreItem, StoreOptions, StoreReport, VersionChoice, Wanted, WhereisReport,
 };
 use crate::wire::FileEntry;
 
@@ -63,10 +63,21 @@ impl PeerLink {
         }
     }
 
-    pub(super) async fn read(&self, content: ContentId, length: u64) -> Answer<ObjectBytes> {
+    pub(super) async fn read(&self, content: ContentId) -> Answer<ObjectBytes> {
         match self {
             PeerLink::InProcess(peer) => Ok(peer.read(content).await?),
-            PeerLink::Remote(peer) => peer.read(content, length).await,
+            PeerLink::Remote(peer) => peer.read(content).await,
+        }
+    }
+
+    pub(super) async fn read_range(
+        &self,
+        wanted: &Wanted,
+        range: ByteRange,
+    ) -> Answer<(RangeReport, ObjectBytes)> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.read_range(wanted, range).await?),
+            PeerLink::Remote(peer) => peer.read_range(wanted, range).await,
         }
     }
 

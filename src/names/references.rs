@@ -6,13 +6,14 @@ use std::time::Duration;
 use super::history::NameHistory;
 use super::record::content_of;
 use crate::id::ContentId;
+use crate::time::millis;
 use crate::wire::{Link, Reference};
 
 impl NameHistory {
     /// The objects that this name refers to at this time of the ring, in milliseconds since the Unix epoch: that of the
     /// current version, those of siblings, and those of versions that were replaced less than `kept_for` ago.
     pub fn references(&self, now_unix_ms: u64, kept_for: Duration) -> Vec<Reference> {
-        let kept_ms = u64::try_from(kept_for.as_millis()).unwrap_or(u64::MAX);
+        let kept_ms = millis(kept_for);
         let mut found: BTreeMap<ContentId, Reference> = BTreeMap::new();
         let mut replaced_at = None;
         for version in self.versions() {

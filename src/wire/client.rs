@@ -13,10 +13,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DropReport, EvictReport, FileEntry, ForgetReport, HistoryReport, LeavePlan, LeaveReport, MemberLine,
-    ObjectInfo, PeerName, PinReport, PingReport, RemoveReport, RequestReport, RestoreReport, RingFile,
-    RingLine, ScrubReport, ShortFile, SignedRevocation, StatusReport, StopReport, StopSpan, StoreReport,
-    Verdict, WhereisReport, limits, shortened,
+    ByteRange, DropReport, EvictReport, FileEntry, ForgetReport, HistoryReport, LeavePlan, LeaveReport,
+    MemberLine, ObjectInfo, PeerName, PinReport, PingReport, RangeReport, RemoveReport, RequestReport,
+    RestoreReport, RingFile, RingLine, ScrubReport, ShortFile, SignedRevocation, StatusReport, StopReport,
+    StopSpan, StoreReport, Verdict, WhereisReport, limits, shortened,
 };
 use crate::id::{ContentId, FileName};
 
@@ -133,6 +133,13 @@ pub enum ClientRequest {
         /// Statements of the ring CA, at most [`limits::REVOKED_MAX`].
         revoked: Vec<SignedRevocation>,
     },
+    /// Some bytes of a file, which the peer gives without keeping them. `-> Progress…, Range`, then the bytes.
+    ReadRange {
+        /// The name or the content id of the file.
+        wanted: Wanted,
+        /// The bytes.
+        range: ByteRange,
+    },
     /// Stores these small objects, whose bytes the client has, in the ring. `-> Progress…`, then for each one
     /// `Stored | NotStored`, in their order, then `End`. The peer fetches the bytes with `FetchBatch`.
     StoreBatch {
@@ -246,6 +253,8 @@ pub enum ClientReply {
         /// The peers that should have a copy, have none, and say that they have no room.
         full: Vec<PeerName>,
     },
+    /// The range whose bytes follow.
+    Range(RangeReport),
     /// One of many files was not stored.
     NotStored(Failure),
 }

@@ -209,6 +209,16 @@ pub enum StorageRequest {
     HeardFull,
     /// Asks up to which date the receiver may have dropped tombstones. `-> DroppedTombstones`.
     DroppedTombstones,
+    /// Asks for a part of an object. `-> Object`, then `length` of its bytes from `offset` on, or fewer if it ends
+    /// before; or `-> NotHere`.
+    FetchRange {
+        /// The content id of the object.
+        content: ContentId,
+        /// The first byte to be sent, counted from zero.
+        offset: u64,
+        /// The number of bytes to be sent.
+        length: u64,
+    },
     /// Asks the receiver to keep these small objects, which have one owner. `-> BatchWanted`, then the asker sends the
     /// bytes of the wanted ones, one behind the other; then `-> BatchKept`, one for each peer of the chain, and
     /// `-> Finished`. Or `-> NotOwner | Refused`.

@@ -75,6 +75,10 @@ fn requests() -> Vec<ClientRequest> {
         ClientRequest::Evict { dry_run: true },
         ClientRequest::Scrub { rate: 20 << 20 },
         ClientRequest::Revoke { revoked: vec![SignedRevocation { body: vec![1, 2], signature: vec![3] }] },
+        ClientRequest::ReadRange {
+            wanted: Wanted::Name(name()),
+            range: ByteRange { first: 7, last: 1 << 20 },
+        },
     ]);
     let spans = [StopSpan::AWhile, StopSpan::For { ms: 600_000 }, StopSpan::ForGood];
     let peers = vec!["nas".to_owned(), "8".to_owned()];
@@ -231,6 +235,11 @@ fn member(said: Option<SelfReport>) -> ClientReply {
     ClientReply::Member(MemberLine { line: ring_line(), away_since_ms: Some(1), said, clock_ahead_ms })
 }
 
+fn range(proof: RangeProof, holders: Vec<PeerName>) -> ClientReply {
+    let (name, range) = (Some(name()), ByteRange { first: 7, last: 1 << 20 });
+    ClientReply::Range(RangeReport { name, content: content(), length: 3 << 20, range, proof, holders })
+}
+
 fn whereis() -> WhereisReport {
     WhereisReport {
         name: name(),
@@ -367,6 +376,8 @@ fn replies() -> Vec<ClientReply> {
         ClientReply::Revoked { new: 1 },
         ClientReply::PinnedFile(file()),
         ClientReply::WhereisFull { report: whereis(), full: vec![peer(8)] },
+        range(RangeProof::Outboard, vec![nas()]),
+        range(RangeProof::Whole, Vec::new()),
         ClientReply::NotStored(Failure::new("why")),
     ]
 }

@@ -11,15 +11,14 @@ use tokio::task::JoinSet;
 use super::choice::{Chosen, PeerChoice};
 use super::gifts::{Gifts, Offer};
 use crate::backoff::Backoff;
-use crate::blob::{Source, is_in_use, object_path};
+use crate::blob::{Source, is_in_use};
 use crate::id::{ContentId, FileName};
 use crate::peer::api::{
-    ConnectError, DropReport, EvictReport, Failure, ForgetReport, HistoryReport, LeavePlan, LeaveReport,
-    MemberLine, PinReport, PingReport, Progress, RemoveReport, RequestReport, RestoreReport, RingFiles,
-    RingLine, ScrubReport, StatusReport, StopReport, StopSpan, StoreError, StoreOptions, StoreReport,
-    Verdict, VersionChoice, Wanted, WhereisReport,
+    ByteRange, ConnectError, DropReport, EvictReport, Failure, ForgetReport, HistoryReport, LeavePlan,
+    LeaveReport, MemberLine, PinReport, PingReport, Progress, RangeReport, RemoveReport, RequestReport,
+    RestoreReport, RingFiles, RingLine, ScrubReport, StatusReport, StopReport, StopSpan, StoreError,
+    StoreOptions, StoreReport, Verdict, VersionChoice, Wanted, WhereisReport,
 };
-use crate::peer::flows::bytes::read_ahead;
 use crate::peer::flows::store::{Hashed, hash, name_of, unreadable};
 use crate::peer::shared::GATHER;
 use crate::transport::{
@@ -171,40 +170,42 @@ impl Client {
         received.await
     }
 
-    /// See [`crate::peer::Handle::read`]. `length` is the object's, in bytes, as the report of a request says it. An object
-    /// that this process can read itself does not go through the peer.
+    /// See [`crate::peer::Handle::read`].
     ///
     /// # Errors
     /// The errors of [`crate::peer::Handle::read`], in words.
-    pub async fn read(&self, content: ContentId, length: u64) -> Result<ObjectBytes, Failure> {
-        if let Some(source) = self.object_here(content, length).await {
-            // The peer says that the object is there, and sends nothing of it.
-            let (object, _) = self.open(content, length).await?;
-            let mut reader = source.reader(0).once();
-            let pieces = Pieces::Local(read_ahead(move || reader.read_piece()));
-            return Ok(ObjectBytes { object, left: object.length, pieces });
-        }
-        let (object, replies) = self.open(content, 0).await?;
-        Ok(ObjectBytes { object, left: object.length, pieces: Pieces::Remote(replies) })
-    }
-
-    /// An object in the data directory of a peer on this machine, if this user may read it. Its bytes are hashed by
-    /// their reader, like those that come from the peer, so that a file that someone put there proves nothing.
-    async fn object_here(&self, content: ContentId, length: u64) -> Option<Source> {
-        let path = object_path(self.data_dir.as_deref()?, &content);
-        let opened = spawn_blocking(move || Source::open(&path)).await.ok()?;
-        Some(opened).filter(|source| source.length() == length)
-    }
-
-    /// Asks for the bytes of an object from `offset` on.
-    async fn open(&self, content: ContentId, offset: u64) -> Result<(ObjectInfo, CommandReplies), Failure> {
-        let mut replies = self.command(&ClientRequest::Read { content, offset }).await?;
+    pub async fn read(&self, content: ContentId) -> Result<ObjectBytes, Failure> {
+        let mut replies = self.command(&ClientRequest::Read { content, offset: 0 }).await?;
         loop {
             match self.next(&mut replies).await? {
                 // The peer is looking for holders, or checks its own copy.
                 ClientReply::Progress { .. } => {}
-                ClientReply::Object(object) if object.content == content && offset <= object.length => {
-                    return Ok((object, replies));
+                ClientReply::Object(object) if object.content == content => {
+                    let pieces = Pieces::Remote(replies);
+                    return Ok(ObjectBytes { content, left: object.length, is_whole: true, pieces });
+                }
+                _ => return Err(self.broke_the_protocol()),
+            }
+        }
+    }
+
+    /// See [`crate::peer::Handle::read_range`].
+    ///
+    /// # Errors
+    /// The errors of [`crate::peer::Handle::read_range`], in words.
+    pub async fn read_range(
+        &self,
+        wanted: &Wanted,
+        range: ByteRange,
+    ) -> Result<(RangeReport, ObjectBytes), Failure> {
+        let command = ClientRequest::ReadRange { wanted: wanted.clone(), range };
+        let mut replies = self.command(&command).await?;
+        loop {
+            match self.next(&mut replies).await? {
+                ClientReply::Progress { .. } => {}
+                ClientReply::Range(report) if report.range == range => {
+                    let bytes = ObjectBytes::of_range(&report, Pieces::Remote(replies));
+                    return Ok((report, bytes));
                 }
                 _ => return Err(self.broke_the_protocol()),
             }
@@ -618,8 +619,10 @@ impl Client {
 
 /// The bytes of an object, piece by piece.
 pub struct ObjectBytes {
-    object: ObjectInfo,
+    content: ContentId,
     left: u64,
+    /// Whether these are all bytes of the object, so that their hash is its content id.
+    is_whole: bool,
     pieces: Pieces,
 }
 
@@ -633,12 +636,34 @@ impl ObjectBytes {
         object: ObjectInfo,
         pieces: crate::peer::flows::relay::Pieces,
     ) -> ObjectBytes {
-        ObjectBytes { object, left: object.length, pieces: Pieces::Local(pieces) }
+        ObjectBytes {
+            content: object.content,
+            left: object.length,
+            is_whole: true,
+            pieces: Pieces::Local(pieces),
+        }
     }
 
-    /// The object whose bytes these are.
-    pub fn object(&self) -> &ObjectInfo {
-        &self.object
+    fn of_range(report: &RangeReport, pieces: Pieces) -> ObjectBytes {
+        let left = report.range.length();
+        ObjectBytes { content: report.content, left, is_whole: false, pieces }
+    }
+
+    pub(in crate::peer) fn of_local_range(
+        report: &RangeReport,
+        pieces: crate::peer::flows::relay::Pieces,
+    ) -> ObjectBytes {
+        ObjectBytes::of_range(report, Pieces::Local(pieces))
+    }
+
+    /// The number of bytes that are still to come.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// The content id that the hash of all bytes is compared with; `None` for a range, which the peer has checked.
+    pub(in crate::peer) fn whole(&self) -> Option<ContentId> {
+        self.is_whole.then_some(self.content)
     }
 
     /// The next bytes; `None` at the end of the object.
@@ -651,13 +676,17 @@ impl ObjectBytes {
         }
         let piece = match &mut self.pieces {
             Pieces::Local(pieces) => match pieces.recv().await {
-                Some(Ok(piece)) => Ok(Some(Rope::from(piece))),
+                Some(Ok(mut piece)) => {
+                    // A range ends within a piece.
+                    piece.truncate(self.left.min(piece.len() as u64) as usize);
+                    Ok(Some(Rope::from(piece)))
+                }
                 Some(Err(error)) => Err(error.to_string()),
                 None => Ok(None),
             },
             Pieces::Remote(replies) => replies.gather(PIECE_BYTES, GATHER).await.map_err(|e| e.to_string()),
         };
-        let content = self.object.content;
+        let content = self.content;
         match piece {
             Ok(Some(piece)) if piece.len() as u64 <= self.left => {
                 self.left -= piece.len() as u64;
@@ -692,6 +721,7 @@ fn unreached(chosen: Chosen, error: DialError) -> ConnectError {
         DialError::Refused { refusal: Refusal::NotYours | Refusal::OursNoPeer, .. } => {
             ConnectError::NotAllowed { peer }
         }
+        DialError::Refused { refusal: Refusal::OursRevoked, .. } => ConnectError::Revoked { peer },
         error => ConnectError::Unreached { peer, source: Box::new(error) },
     }
 }

@@ -13,6 +13,7 @@ mod hostile;
 mod leases;
 mod leave;
 mod life;
+mod many;
 mod names;
 mod power;
 mod repair;
