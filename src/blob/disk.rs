@@ -47,13 +47,18 @@ pub trait Disk: Send + Sync {
     /// # Errors
     /// [`SyncError`] tells a sync that failed from one that could not be begun.
     fn sync_dir(&self, path: &Path) -> Result<(), SyncError>;
-    /// Makes many files durable, bytes, lengths and modes, and the names in many folders, all on the file system of
-    /// `root`. Files and folders that are gone by now are passed over.
+    /// A handle on the file system of a folder, for [`Disk::sync_many`]. It is opened before the first write, and kept:
+    /// a handle reports only the failed writes that nobody was told of before it was opened.
+    fn file_system(&self, folder: &Path) -> io::Result<FileSystem> {
+        let _ = folder;
+        Ok(FileSystem::default())
+    }
+    /// Makes many files durable, bytes, lengths and modes, and the names in many folders, all on one file system. Files
+    /// and folders that are gone by now are passed over.
     ///
     /// # Errors
     /// Like [`Disk::sync_dir`].
-    fn sync_many(&self, root: &Path, files: &[PathBuf], folders: &[PathBuf]) -> Result<(), SyncError> {
-        let _ = root;
+    fn sync_many(&self, _: &FileSystem, files: &[PathBuf], folders: &[PathBuf]) -> Result<(), SyncError> {
         let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
         for path in files {
             match self.open(path, Access::Read) {
@@ -190,6 +195,10 @@ impl Stamp {
     }
 }
 
+/// An open folder that stands for its file system, where one sync can cover all of it; else nothing.
+#[derive(Debug, Default)]
+pub struct FileSystem(Option<File>);
+
 /// The operating system's file system.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealDisk;
@@ -259,11 +268,16 @@ impl Disk for RealDisk {
         File::open(path).map_err(SyncError::Begin)?.sync_all().map_err(SyncError::Sync)
     }
 
+    #[cfg(target_os = "linux")]
+    fn file_system(&self, folder: &Path) -> io::Result<FileSystem> {
+        File::open(folder).map(|folder| FileSystem(Some(folder)))
+    }
+
     /// One sync of the whole file system costs less than one for each file. Since Linux 5.8 it reports failed writes.
     #[cfg(target_os = "linux")]
-    fn sync_many(&self, root: &Path, _files: &[PathBuf], _folders: &[PathBuf]) -> Result<(), SyncError> {
-        let root = File::open(root).map_err(SyncError::Begin)?;
-        rustix::fs::syncfs(&root).map_err(|error| SyncError::Sync(error.into()))
+    fn sync_many(&self, on: &FileSystem, _: &[PathBuf], _: &[PathBuf]) -> Result<(), SyncError> {
+        let Some(folder) = &on.0 else { return Err(SyncError::Begin(io::ErrorKind::Unsupported.into())) };
+        rustix::fs::syncfs(folder).map_err(|error| SyncError::Sync(error.into()))
     }
 
     fn reflink(&self, from: &Path, to: &Path) -> io::Result<()> {

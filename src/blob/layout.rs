@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::disk::{Access, Disk, DiskFile, SyncError, is_sync_unsupported, read_full_at};
+use super::disk::{Access, Disk, DiskFile, FileSystem, SyncError, is_sync_unsupported, read_full_at};
 use super::error::{BlobError, IoContext, Result};
 use super::folder::{Folder, TEMPORARY_SUFFIX};
 use crate::id::ContentId;
@@ -23,6 +23,8 @@ pub(super) struct Layout {
     durable_shards: Mutex<HashSet<PathBuf>>,
     /// The shard folders that were made, durable or not.
     made_shards: Mutex<HashSet<PathBuf>>,
+    /// The file system of objects/, which may be another one than that of the data directory.
+    file_system: FileSystem,
     temporaries: AtomicU64,
 }
 
@@ -35,6 +37,8 @@ impl Layout {
             let path = root.join(folder);
             disk.create_dir(&path).during("create", &path)?;
         }
+        let objects = root.join(OBJECTS);
+        let file_system = disk.file_system(&objects).during("open", &objects)?;
         let [names, received] = [NAMES, RECEIVED].map(|folder| Folder::look(&*disk, root.join(folder)));
         let layout = Layout {
             root: root.to_owned(),
@@ -45,6 +49,7 @@ impl Layout {
             reflinks: OnceLock::new(),
             durable_shards: Mutex::default(),
             made_shards: Mutex::default(),
+            file_system,
             temporaries: AtomicU64::new(0),
         };
         layout.check_one_file_system()?;
@@ -211,9 +216,9 @@ impl Layout {
 
     /// Makes files and the names in folders durable, all at once.
     pub fn sync_many(&self, files: &[PathBuf], folders: &[PathBuf]) -> Result<()> {
-        self.disk.sync_many(&self.root, files, folders).map_err(|error| match error {
-            SyncError::Begin(source) => BlobError::Io { doing: "sync", path: self.root.clone(), source },
-            SyncError::Sync(source) => self.sync_failed(&self.root, source),
+        self.disk.sync_many(&self.file_system, files, folders).map_err(|error| match error {
+            SyncError::Begin(source) => BlobError::Io { doing: "sync", path: self.objects(), source },
+            SyncError::Sync(source) => self.sync_failed(&self.objects(), source),
         })
     }
 

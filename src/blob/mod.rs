@@ -88,7 +88,7 @@ pub use bulk::{BulkWriter, Cache};
 pub use change::{KeptName, KeptRecord, ObjectRow};
 pub use chunks::{ChunkFate, ChunkReceiver};
 pub(crate) use disk::is_sync_unsupported;
-pub use disk::{Access, Disk, DiskFile, RealDisk, Stamp, Stat, SyncError};
+pub use disk::{Access, Disk, DiskFile, FileSystem, RealDisk, Stamp, Stat, SyncError};
 pub use error::BlobError;
 pub use evict::{Copy, Freeing};
 pub use graves::Grave;
