@@ -67,6 +67,7 @@ pub(super) async fn give_batch<E: Env>(
     for index in wanted {
         for piece in bytes[usize::from(index)].clone() {
             let length = piece.length();
+            env.transfers().upload.take(env, length).await;
             stream.send(piece).await.map_err(lost)?;
             env.sent(Cause::Store, length);
         }
@@ -165,6 +166,7 @@ async fn take_batch<E: Env>(
         while left > 0 {
             let piece = stream.piece(left).await?;
             left = left.saturating_sub(piece.length());
+            env.transfers().download.take(env, piece.length()).await;
             bytes.push(piece);
         }
         pieces.push(bytes);
