@@ -36,11 +36,12 @@ fn many_files_are_stored_with_few_round_trips() {
             let took = ended.iter().map(|ended| ended.ended - begun).max().unwrap();
             assert!(took < SECOND * 2, "seed {seed}, {peers} peers: {took:?}");
             settle(&mut world, SECOND * 20, seed);
-            let copies = peers.min(3) as u64 - u64::from(peers < 3);
+            // From the storing peer to the owner, and down the chain, which may lead back.
+            let moves = if peers == 1 { 0 } else { peers.min(3) as u64 };
             assert!(
-                world.moved().stored <= copies.max(1) * 60 * 5_000,
-                "seed {seed}: {}",
-                world.moved().stored
+                world.moved().stored <= moves * 60 * 5_000,
+                "seed {seed}, {peers} peers: {:?}",
+                world.moved()
             );
             all_are_found_everywhere(&mut world, seed);
         }
@@ -79,6 +80,8 @@ fn a_full_replica_keeps_no_batch_from_the_others() {
         assert_eq!(acknowledged(&ended), 50, "seed {seed}: {ended:?}");
         let found = world.oracle.violations();
         assert!(found.is_empty(), "seed {seed}: {:?}", found[0]);
+        // A request keeps the file, so it needs room.
+        world.with_disk(at[2], |disk| disk.set_capacity(1 << 30));
         all_are_found_everywhere(&mut world, seed);
     }
 }
