@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::id::Position;
 
-/// What a certificate proves.
+/// The facts that a checked certificate proves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Proof {
     pub position: Position,
@@ -26,7 +26,7 @@ pub(super) struct Proof {
 pub(super) struct ProvenCertificates(Mutex<BTreeMap<Vec<u8>, Proof>>);
 
 impl ProvenCertificates {
-    /// What this certificate proves, if it was checked before and is valid at that second.
+    /// The proof of this certificate, if it was checked before and is valid at that second.
     pub fn find(&self, certificate_der: &[u8], at_s: u64) -> Option<Proof> {
         let proof = self.lock().get(certificate_der).copied()?;
         (proof.first_s..=proof.last_s).contains(&at_s).then_some(proof)

@@ -111,7 +111,7 @@ impl Verifier {
         Ok(position)
     }
 
-    /// What a certificate proves, from memory if it was checked before.
+    /// The facts that a certificate proves, from memory if it was checked before.
     fn prove(&self, certificate_der: &[u8], at_unix_ms: u64) -> Result<Proof, IdentityError> {
         if let Some(proof) = self.proven.find(certificate_der, at_unix_ms / 1_000) {
             return Ok(proof);
