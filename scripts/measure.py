@@ -11,9 +11,10 @@
     scripts/measure.py served   [--rounds 20] [--mebibytes 256]               kill -9 of the peer that serves a read
     scripts/measure.py scrub    [--rounds 3] [--files 1000] [--mebibytes 1024]  bit rot found and healed; rate; its effect
     scripts/measure.py local    [--rounds 3] [--mebibytes 1024] [--files 1000]  request of what is there already
+    scripts/measure.py small    [--rounds 3] [--files 10000] [--peers 7]      one `quoit store` of many files of 10 KiB
     scripts/measure.py idle     [--seconds 60]                                memory and processor of idle peers with 20 connections
     scripts/measure.py bulk     [--rounds 5] [--mebibytes 1024] [--against BIN] [--user NAME]
-                                time, processor time and memory of one large file, of two builds in turn, beside rsync
+                                 time, processor time and memory of one large file, of two builds in turn, beside rsync
 
 It uses target/release/quoit (or --bin) and a temporary folder (or --root), starts peers on ports from
 --base-port on, and ends every process that it started.
@@ -821,14 +822,46 @@ def digest(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def small(ring, options):
+    """One `quoit store` of many small files; the rate, the processor time and the peak memory of the peers."""
+    numbers = [(2 * i * 255 + options.peers) // (2 * options.peers) for i in range(1, options.peers + 1)]
+    ring.found(numbers[0])
+    for number in numbers[1:]:
+        ring.join(number, numbers[0])
+    settle(ring)
+    chance, rates, costs = random.Random(), [], []
+    asked = ring.peers[numbers[0]]
+    command = [ring.bin, "store", "--data-dir", asked.dir, "--certs-dir", os.path.join(ring.root, "certs")]
+    for i in range(options.rounds):
+        folder = os.path.join(ring.root, f"files-{i}")
+        os.mkdir(folder)
+        for j in range(options.files):
+            with open(os.path.join(folder, f"{i}-{j}"), "wb") as file:
+                file.write(chance.randbytes(10 * 1024))
+        paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
+        used, begin = sum(peer.cpu_seconds() for peer in ring.peers.values()), time.monotonic()
+        done = subprocess.run(command + paths, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        took = time.monotonic() - begin
+        stored = done.stdout.count("\nStored ") + done.stdout.startswith("Stored ")
+        print(f"  round {i}: {stored} of {options.files} files in {took:.2f} s, exit code {done.returncode}, "
+              f"{done.stderr.splitlines()[:3]}")
+        rates.append(stored / took)
+        costs.append((sum(peer.cpu_seconds() for peer in ring.peers.values()) - used) * 1000 / options.files)
+        shutil.rmtree(folder)
+    row(f"store, {options.files} files of 10 KiB, {options.peers} peers", rates, "files/s")
+    row("processor time of all peers", costs, "ms a file")
+    print(f"peak resident memory of a peer: {max(peer.peak_mib() for peer in ring.peers.values()):.0f} MiB")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["repair", "join", "transfer", "hostile", "commands", "local", "bulk", "idle",
-                                         "served", "scrub", "holders", "resume"])
+                                         "served", "scrub", "holders", "resume", "small"])
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--deaths", type=int, default=1)
     parser.add_argument("--successors", type=int, default=8)
     parser.add_argument("--files", type=int)
+    parser.add_argument("--peers", type=int, default=7)
     parser.add_argument("--commands", type=int, default=1000)
     parser.add_argument("--mebibytes", type=int)
     parser.add_argument("--seconds", type=int, default=60)
@@ -841,13 +874,13 @@ def main():
     parser.add_argument("--bin", default=os.path.join(os.path.dirname(__file__), "..", "target", "release", "quoit"))
     options = parser.parse_args()
     rounds = {"repair": 20, "join": 10, "transfer": 5, "hostile": 1, "commands": 3, "local": 3, "bulk": 5, "idle": 1,
-              "served": 20, "scrub": 3, "holders": 3, "resume": 3}
+              "served": 20, "scrub": 3, "holders": 3, "resume": 3, "small": 3}
     options.rounds = options.rounds or rounds[options.what]
     options.mebibytes = options.mebibytes or {"served": 256}.get(options.what, 1024)
-    options.files = options.files or {"scrub": 1000}.get(options.what, 100)
+    options.files = options.files or {"scrub": 1000, "small": 10_000}.get(options.what, 100)
     measures = {"repair": repair, "join": join, "transfer": transfer, "hostile": hostile, "commands": commands,
                 "local": local, "bulk": bulk, "idle": idle, "served": served, "scrub": scrub, "holders": holders,
-                "resume": resume}
+                "resume": resume, "small": small}
     ring = Ring(options)
     try:
         measures[options.what](ring, options)

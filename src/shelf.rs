@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use crate::blob::{
-    self, BlobError, ChunkFate, ChunkReceiver, Copy, KeptName, KeptRecord, Kind, Receiver, Store,
+    self, BlobError, ChunkFate, ChunkReceiver, Copy, KeptName, KeptRecord, Kind, Receiver, SmallObject, Store,
 };
 use crate::files::{CopyHere, DiskError, DiskFault, HeldPage, KeptAs, Placed};
 use crate::id::{ContentId, FileName, KeyRange, Position};
@@ -81,6 +81,15 @@ pub(crate) fn place(receiver: &ChunkReceiver, index: u64, pieces: &[Bytes]) -> R
         ChunkFate::Linked => Placed::Linked,
         ChunkFate::Unlinked { reached } => Placed::Wrong { reached },
     })
+}
+
+/// Keeps small objects whose bytes are here, all at once; durable on return. One result for each, in their order.
+pub(crate) fn keep_batch(
+    store: &Store,
+    batch: Vec<SmallObject>,
+    kept_as: KeptAs,
+) -> Vec<Result<ObjectInfo, BlobError>> {
+    store.keep_small(batch, kind_of(kept_as))
 }
 
 fn kind_of(kept_as: KeptAs) -> Kind {

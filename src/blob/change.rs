@@ -110,6 +110,8 @@ pub(super) enum Change {
     Known(Vec<u8>),
     /// The index was built up from the folders, or began empty with them.
     Built,
+    /// Nothing changes. Submitted durably, it makes all earlier changes durable.
+    Flush,
 }
 
 /// The value that is kept of a name.
@@ -201,6 +203,7 @@ pub(super) fn apply(transaction: &redb::WriteTransaction, change: &Change) -> Ap
             transaction.open_table(VALUES)?.insert(KNOWN, bytes.as_slice())?;
             Ok(())
         }
+        Change::Flush => Ok(()),
         Change::Built => {
             transaction.open_table(NUMBERS)?.insert(BUILT, 1)?;
             Ok(())

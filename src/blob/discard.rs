@@ -32,8 +32,16 @@ impl Store {
 
     pub(super) fn discard_as(&self, content: &ContentId, discard: Discard) -> Result<bool> {
         self.layout().check()?;
-        // No file comes into this place, and no other thread vouches for it, until it is empty.
-        let _lock = self.object_locks().lock(&content.0);
+        // No file comes into this place, and no other thread vouches for it, until it is empty. The journal must not
+        // bring the object back; it is settled without the lock, for which its writers may wait.
+        let _lock = loop {
+            let lock = self.object_locks().lock(&content.0);
+            if !self.journal().has(content) {
+                break lock;
+            }
+            drop(lock);
+            self.settle_journal()?;
+        };
         let Some((info, _)) = self.index().object(content)? else { return Ok(false) };
         if self.uses().is_read(content) {
             return Ok(false);

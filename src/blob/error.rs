@@ -206,6 +206,22 @@ pub enum BlobError {
 }
 
 impl BlobError {
+    /// The same failure, for another object that it concerns, too.
+    pub(super) fn again(&self) -> BlobError {
+        let same = |source: &io::Error| match source.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::new(source.kind(), source.to_string()),
+        };
+        match self {
+            BlobError::Io { doing, path, source } => {
+                BlobError::Io { doing, path: path.clone(), source: same(source) }
+            }
+            BlobError::Sync { path, source } => BlobError::Sync { path: path.clone(), source: same(source) },
+            BlobError::Poisoned { dir } => BlobError::Poisoned { dir: dir.clone() },
+            other => BlobError::Index { path: PathBuf::new(), source: other.to_string().into() },
+        }
+    }
+
     /// Whether an object does not fit here: there is no room, or a write of it failed for lack of room.
     pub fn lacks_room(&self) -> bool {
         use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};

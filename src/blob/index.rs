@@ -12,7 +12,7 @@ use std::sync::{
     Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
 };
 
-use redb::{Database, ReadableDatabase, ReadableTable, StorageError};
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, StorageError};
 
 use super::backend::{self, Opened};
 use super::change::{Change, apply};
@@ -38,6 +38,15 @@ pub(super) struct Index {
     log: RecordLog,
     group: Mutex<Group>,
     batch_done: Condvar,
+    undurable: Mutex<Undurable>,
+}
+
+/// The changes that are seen and not durable yet; the journal has them.
+#[derive(Default)]
+struct Undurable {
+    changes: Vec<Change>,
+    /// Whether the file was opened again since, and lacks them.
+    are_lost: bool,
 }
 
 struct File {
@@ -51,6 +60,8 @@ struct File {
 #[derive(Default)]
 struct Group {
     waiting: Vec<Change>,
+    /// Whether one of them is to be durable once the batch is written.
+    is_durable: bool,
     /// The outcome of the batch that is being gathered; a batch is one transaction.
     gathering: Arc<Outcome>,
     writing: bool,
@@ -93,7 +104,14 @@ impl Index {
         layout.sync_dir(&layout.root)?;
         let file = RwLock::new(File { database: Some(database), opened: 0 });
         let log = RecordLog::open(layout.clone())?;
-        let index = Index { file, layout, log, group: Mutex::default(), batch_done: Condvar::new() };
+        let index = Index {
+            file,
+            layout,
+            log,
+            group: Mutex::default(),
+            batch_done: Condvar::new(),
+            undurable: Mutex::default(),
+        };
         let layout = &index.layout;
         reserve::with_reserve(&layout.root, &*layout.disk, || index.check_format())?;
         match index.list_cached() {
@@ -109,6 +127,19 @@ impl Index {
     /// # Errors
     /// [`BlobError::Poisoned`]; [`BlobError::Io`], also for a full disk; then nothing has changed.
     pub fn submit(&self, changes: impl IntoIterator<Item = Change>) -> Result<()> {
+        self.submit_as(true, changes)
+    }
+
+    /// Makes changes, together; they are seen on return, and durable with the next changes that are. Until then another
+    /// place must have them: the journal.
+    ///
+    /// # Errors
+    /// The errors of [`Index::submit`].
+    pub fn submit_journaled(&self, changes: impl IntoIterator<Item = Change>) -> Result<()> {
+        self.submit_as(false, changes)
+    }
+
+    fn submit_as(&self, is_durable: bool, changes: impl IntoIterator<Item = Change>) -> Result<()> {
         self.layout.check()?;
         let changes: Vec<_> = changes.into_iter().collect();
         if changes.is_empty() {
@@ -117,6 +148,7 @@ impl Index {
         let mut group = self.lock();
         let batch = group.gathering.clone();
         group.waiting.extend(changes);
+        group.is_durable |= is_durable;
         loop {
             if let Some(outcome) = batch.get() {
                 return outcome.clone().map_err(|failure| self.failed(failure));
@@ -447,7 +479,20 @@ impl Index {
         }
         // The old database is closed first: its lock would block the new one.
         file.database = None;
-        match open_file(&self.layout)? {
+        let mut reopened = open_file(&self.layout)?;
+        let mut undurable = self.undurable();
+        if let Opened::Sound(database) = &reopened
+            && !undurable.changes.is_empty()
+            && let Err(error) = write(database, false, undurable.changes.iter())
+        {
+            // The next commit makes them again.
+            tracing::warn!(%error, "objects of the journal are not in the index for now");
+            undurable.are_lost = true;
+            drop(reopened);
+            reopened = open_file(&self.layout)?;
+        }
+        drop(undurable);
+        match reopened {
             Opened::Sound(database) => {
                 tracing::info!(file = %self.layout.index().display(), "the index was opened again");
                 *file = File { database: Some(database), opened: opened + 1 };
@@ -461,12 +506,13 @@ impl Index {
     fn write_for_all(&self, mut group: MutexGuard<'_, Group>) {
         group.writing = true;
         let changes = std::mem::take(&mut group.waiting);
+        let is_durable = std::mem::take(&mut group.is_durable);
         let guard =
             WriterGuard { outcome: std::mem::take(&mut group.gathering), _turn: Turn { index: self } };
         drop(group);
         let logged = self.append_to_log(&changes);
         let outcome = logged.and_then(|()| {
-            self.commit(&changes).map_err(|error| {
+            self.commit(changes, is_durable).map_err(|error| {
                 tracing::error!(%error, "cannot commit to the index");
                 Failure::of(error)
             })
@@ -491,14 +537,24 @@ impl Index {
         })
     }
 
-    fn commit(&self, changes: &[Change]) -> std::result::Result<(), redb::Error> {
+    fn commit(&self, changes: Vec<Change>, is_durable: bool) -> std::result::Result<(), redb::Error> {
         self.with_database(|database| {
-            let transaction = database.begin_write()?;
-            for change in changes {
-                apply(&transaction, change)?;
-            }
-            Ok(transaction.commit()?)
-        })
+            let undurable = self.undurable();
+            let lost = undurable.changes.iter().filter(|_| undurable.are_lost);
+            write(database, is_durable, lost.chain(&changes))
+        })?;
+        let mut undurable = self.undurable();
+        undurable.are_lost = false;
+        if is_durable {
+            undurable.changes.clear();
+        } else {
+            undurable.changes.extend(changes);
+        }
+        Ok(())
+    }
+
+    fn undurable(&self) -> MutexGuard<'_, Undurable> {
+        self.undurable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes the tables, so that later reads find them, and refuses an index of a later program.
@@ -593,6 +649,22 @@ impl Failure {
             other => Failure::Other(other.to_string()),
         }
     }
+}
+
+/// Makes changes within one transaction.
+fn write<'a>(
+    database: &Database,
+    is_durable: bool,
+    changes: impl Iterator<Item = &'a Change>,
+) -> std::result::Result<(), redb::Error> {
+    let mut transaction = database.begin_write()?;
+    if !is_durable {
+        transaction.set_durability(Durability::None)?;
+    }
+    for change in changes {
+        apply(&transaction, change)?;
+    }
+    Ok(transaction.commit()?)
 }
 
 /// Opens the file. redb writes to a file that was not closed, so on a full disk the reserve makes room.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::disk::{Access, Disk, DiskFile, SyncError, is_sync_unsupported, read_full_at};
+use super::disk::{Access, Disk, DiskFile, FileSystem, SyncError, is_sync_unsupported, read_full_at};
 use super::error::{BlobError, IoContext, Result};
 use super::folder::{Folder, TEMPORARY_SUFFIX};
 use crate::id::ContentId;
@@ -21,6 +21,10 @@ pub(super) struct Layout {
     reflinks: OnceLock<bool>,
     /// The shard folders whose names in the folder above are durable.
     durable_shards: Mutex<HashSet<PathBuf>>,
+    /// The shard folders that were made, durable or not.
+    made_shards: Mutex<HashSet<PathBuf>>,
+    /// The file system of objects/, which may be another one than that of the data directory.
+    file_system: FileSystem,
     temporaries: AtomicU64,
 }
 
@@ -29,10 +33,12 @@ impl Layout {
     pub fn create(root: &Path, disk: Arc<dyn Disk>) -> Result<Layout> {
         create_root(&*disk, root)?;
         disk.set_mode(root, 0o700).during("close to others", root)?;
-        for folder in [OBJECTS, OUTBOARDS, NAMES, RECEIVED, INCOMING, QUARANTINE, RECORDS] {
+        for folder in [OBJECTS, OUTBOARDS, NAMES, RECEIVED, INCOMING, QUARANTINE, RECORDS, JOURNAL] {
             let path = root.join(folder);
             disk.create_dir(&path).during("create", &path)?;
         }
+        let objects = root.join(OBJECTS);
+        let file_system = disk.file_system(&objects).during("open", &objects)?;
         let [names, received] = [NAMES, RECEIVED].map(|folder| Folder::look(&*disk, root.join(folder)));
         let layout = Layout {
             root: root.to_owned(),
@@ -42,6 +48,8 @@ impl Layout {
             received,
             reflinks: OnceLock::new(),
             durable_shards: Mutex::default(),
+            made_shards: Mutex::default(),
+            file_system,
             temporaries: AtomicU64::new(0),
         };
         layout.check_one_file_system()?;
@@ -90,6 +98,10 @@ impl Layout {
 
     pub fn records(&self) -> PathBuf {
         self.root.join(RECORDS)
+    }
+
+    pub fn journal(&self) -> PathBuf {
+        self.root.join(JOURNAL)
     }
 
     pub fn quarantine(&self) -> PathBuf {
@@ -180,6 +192,34 @@ impl Layout {
     /// Renames a synced file into a shard folder (`ab/`) and makes its name there durable.
     pub fn publish(&self, from: &Path, to: &Path) -> Result<()> {
         self.publish_by(to, || self.disk.rename(from, to))
+    }
+
+    /// Writes a whole file of this mode, without a sync.
+    pub fn write_unsynced(&self, bytes: &[u8], mode: u32, path: &Path) -> Result<Box<dyn DiskFile>> {
+        let file = self.write(bytes, path)?;
+        file.set_mode(mode).during("make read-only", path)?;
+        Ok(file)
+    }
+
+    /// Gives a file its name in a shard folder by this rename, without a sync: neither its bytes nor its name are
+    /// durable.
+    pub fn place_unsynced(&self, to: &Path, rename: impl FnOnce() -> std::io::Result<()>) -> Result<()> {
+        let shard = to.parent().unwrap_or(&self.root);
+        let made = || self.made_shards.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_made = made().contains(shard);
+        if !is_made {
+            self.disk.create_dir(shard).during("create", shard)?;
+            made().insert(shard.to_owned());
+        }
+        rename().during("write", to)
+    }
+
+    /// Makes files and the names in folders durable, all at once.
+    pub fn sync_many(&self, files: &[PathBuf], folders: &[PathBuf]) -> Result<()> {
+        self.disk.sync_many(&self.file_system, files, folders).map_err(|error| match error {
+            SyncError::Begin(source) => BlobError::Io { doing: "sync", path: self.objects(), source },
+            SyncError::Sync(source) => self.sync_failed(&self.objects(), source),
+        })
     }
 
     /// Like [`Layout::publish`], with the given rename.
@@ -371,3 +411,4 @@ const RECEIVED: &str = "received";
 const INCOMING: &str = "incoming";
 const QUARANTINE: &str = "quarantine";
 const RECORDS: &str = "records";
+const JOURNAL: &str = "journal";

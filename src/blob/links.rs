@@ -120,6 +120,11 @@ impl Store {
         if disk.read_link(path).is_ok_and(|shown| shown == target) {
             return Ok(());
         }
+        // A new name needs no rename.
+        match disk.symlink(&target, path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made,
+        }
         let temporary = self.layout().temporary();
         disk.symlink(&target, &temporary)?;
         let renamed = match disk.rename(&temporary, path) {

@@ -15,12 +15,14 @@
 //!   incoming/N.tmp                on their way to their place; removed when the store opens
 //!   quarantine/                   what failed verification, with the reason beside it
 //!   records/N.base, N.log         a second copy of the name records, for a lost index
+//!   journal/N.journal             small objects whose files are not durable yet; replayed when the store opens
 //!   index.redb                    objects, names, records
 //!   reserve                       room for what must be written on a full disk
 //! ```
 //!
 //! Invariants. Only a complete file, every byte hashed, is in objects/ or the index. A call that reports success has
-//! made its work durable: data synced, then its name, then the index entry. After a failed sync nothing more is written
+//! made its work durable: data synced, then its name, then the index entry; or, for a small object, all three in the
+//! journal. After a failed sync nothing more is written
 //! ([`BlobError::Poisoned`]). At most one store has a data directory.
 //!
 //! Everything here blocks; asynchronous callers use `spawn_blocking`. Nothing here knows the ring: a name record is
@@ -47,6 +49,7 @@ mod held;
 mod holders;
 mod identity;
 mod index;
+mod journal;
 mod keeping;
 mod lapse;
 mod layout;
@@ -66,7 +69,9 @@ mod repeats;
 mod reserve;
 mod room;
 mod scrub;
+mod settling;
 mod siblings;
+mod small;
 mod source;
 mod store;
 mod stripes;
@@ -83,7 +88,7 @@ pub use bulk::{BulkWriter, Cache};
 pub use change::{KeptName, KeptRecord, ObjectRow};
 pub use chunks::{ChunkFate, ChunkReceiver};
 pub(crate) use disk::is_sync_unsupported;
-pub use disk::{Access, Disk, DiskFile, RealDisk, Stamp, Stat, SyncError};
+pub use disk::{Access, Disk, DiskFile, FileSystem, RealDisk, Stamp, Stat, SyncError};
 pub use error::BlobError;
 pub use evict::{Copy, Freeing};
 pub use graves::Grave;
@@ -96,6 +101,7 @@ pub use notice::Notice;
 pub use receive::Receiver;
 pub use room::{Limits, Room};
 pub use scrub::{Aged, Scrub, ScrubStep};
+pub use small::SmallObject;
 pub use source::{Source, SourceReader};
 pub use store::{ObjectReader, Store};
 pub use tables::Kind;

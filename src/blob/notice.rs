@@ -69,6 +69,13 @@ pub enum Notice {
         /// The damage, in words.
         reason: String,
     },
+    /// Some bytes of the journal hold no object. They are cut off.
+    JournalDamaged {
+        /// The folder of the journal.
+        dir: PathBuf,
+        /// The number of these bytes.
+        skipped: u64,
+    },
     /// The disk was full at the start: corrections of the index that the start found necessary are made once there is
     /// room.
     Full {
@@ -137,6 +144,12 @@ impl fmt::Display for Notice {
                     path.display()
                 )
             }
+            Notice::JournalDamaged { dir, skipped } => write!(
+                f,
+                "{skipped} bytes in {} hold no whole object and were cut off: a write that a crash broke off, or \
+                 damage; the objects before them came back",
+                dir.display()
+            ),
             Notice::Full { dir } => write!(
                 f,
                 "the disk under {} is full: some files are not in the index, or no longer should be; that is put \

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use super::disk::Disk;
 use super::error::Result;
 use super::index::Index;
+use super::journal::Journal;
 use super::layout::Layout;
 use super::notice::Notice;
 use super::store::Store;
-use super::{links, rebuild, reserve};
+use super::{links, rebuild, reserve, settling};
 
 impl Store {
     /// Opens a data directory, and makes it if it is missing.
     ///
-    /// Corrects the left-overs of a crash: removes temporary files and half-removed objects, adds objects to the index that reached their place
+    /// Brings the objects of the journal into their places. Corrects the left-overs of a crash: removes temporary files and half-removed objects, adds objects to the index that reached their place
     /// but not the index, and rebuilds a missing or corrupt index from the folders. Changes of the index that find no
     /// room on a full disk are made by a later [`Store::keep_reserve`], and a notice says so.
     ///
@@ -26,12 +27,13 @@ impl Store {
         if !index.has_digests()? {
             reserve::with_reserve(&layout.root, &*layout.disk, || index.recount_digests())?;
         }
-        let store = Store::new(index, layout);
+        let journal = Journal::open(layout.clone())?;
+        let store = Store::new(index, journal, layout);
         if let Some(reason) = set_aside {
             store.notices().tell(Notice::IndexRebuilt { reason });
         }
         store.sweep()?;
-        let is_whole = rebuild::put_right(&store)?;
+        let is_whole = settling::replay(&store)? & rebuild::put_right(&store)?;
         if !is_whole {
             *store.unsettled() = true;
             store.notices().tell(Notice::Full { dir: store.dir().to_owned() });
@@ -53,7 +55,8 @@ impl Store {
         if !*unsettled || self.full_with().is_some() {
             return;
         }
-        match rebuild::settle(self, false).and_then(|all| links::restore(self, all).map(|()| all)) {
+        let done = settling::replay(self).and_then(|replayed| Ok(replayed & rebuild::settle(self, false)?));
+        match done.and_then(|all| links::restore(self, all).map(|()| all)) {
             Ok(all) => *unsettled = !all,
             Err(error) => tracing::warn!(%error, "the index does not agree with objects/ yet"),
         }

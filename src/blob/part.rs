@@ -7,8 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::change::Change;
 use super::claim::Claim;
-use super::disk::{Access, DiskFile};
+use super::disk::{Access, DiskFile, read_full_at};
 use super::error::{BlobError, IoContext, Result};
+use super::journal::{Entry, Journal, Journaled};
 use super::layout::OBJECT_MODE;
 use super::marks::{Kept, Marks, Run, is_harmless};
 use super::promises::Promise;
@@ -116,8 +117,11 @@ impl Part {
     /// # Errors
     /// [`BlobError::Sync`] poisons the store. A full disk removes the bytes, also if only the commit finds no room.
     pub fn become_object(&self, complete: &Complete, kind: Kind, links: &[Link]) -> Result<ObjectInfo> {
-        let outboard = complete.outboard();
-        let placed = self.place(outboard);
+        let (outboard, now) = (complete.outboard(), self.store.wall_ms());
+        let placed = match Journal::takes(self.length) {
+            true => self.place_by_journal(kind, links, now).map(Some),
+            false => self.place(outboard).map(|()| None),
+        };
         if let Err(BlobError::Sync { .. } | BlobError::Io { .. }) = placed {
             // Bytes that a failed sync left in the page cache must not be taken for the bytes on disk.
             self.remove();
@@ -125,7 +129,7 @@ impl Part {
         if let Err(error) = &placed {
             self.store.note_failed_write(self.length, error);
         }
-        placed?;
+        let journaled = placed?;
         self.store.note_whole_twin(complete.content());
         self.store.layout().remove_quietly(&self.store.layout().marks(&self.content));
         let content = *complete.content();
@@ -134,21 +138,14 @@ impl Part {
             self.store.checks().note(content, stamp, self.store.now());
         }
         let info = ObjectInfo { content, length: self.length, outboard: outboard.digest() };
-        let linked = links.iter().take(limits::LINKS_PER_OBJECT_MAX).map(|link| Change::Link {
-            name: link.name.clone(),
-            clock: link.clock,
-            content: Some(content),
-        });
         // Another peer counts on this copy from now on.
         self.store.uses().promised(&content);
-        // The bytes were hashed on their way in, so the object counts as verified from the beginning.
-        let now = self.store.wall_ms();
-        let came = [
-            Change::Object(info, kind),
-            Change::Used(vec![(content, now)]),
-            Change::Verified(vec![(content, now)]),
-        ];
-        if let Err(error) = self.store.index().submit(came.into_iter().chain(linked)) {
+        let changes = came(info, kind, links, now);
+        let noted = match &journaled {
+            Some(_) => self.store.index().submit_journaled(changes),
+            None => self.store.index().submit(changes),
+        };
+        if let Err(error) = noted {
             self.store.note_failed_write(self.length, &error);
             self.take_back();
             return Err(error);
@@ -190,6 +187,29 @@ impl Part {
             let _lock = self.store.object_locks().lock(&self.content.0);
             layout.disk.rename(&part, &object)
         })
+    }
+
+    /// Appends the object to the journal, and puts its bytes in place without a sync.
+    fn place_by_journal(&self, kind: Kind, links: &[Link], came_ms: u64) -> Result<Journaled<'_>> {
+        let (layout, content) = (self.store.layout(), self.content);
+        let part = layout.part(&content);
+        let mut bytes = vec![0; self.length as usize];
+        let read = read_full_at(&*self.file, &mut bytes, 0).during("read", &part)?;
+        bytes.truncate(read);
+        // The journal has the bytes that are acknowledged: those of the file may be others since they were hashed.
+        let found = ContentId::of(&bytes);
+        if found != content {
+            return Err(BlobError::Mismatch { content, found, resumed: 0 });
+        }
+        let entry = Entry { content, kind, came_ms, links: links.to_vec(), bytes };
+        let journaled = self.store.journal_objects(&[entry])?;
+        self.file.set_mode(OBJECT_MODE).during("make read-only", &part)?;
+        let object = layout.object(&content);
+        layout.place_unsynced(&object, || {
+            let _lock = self.store.object_locks().lock(&content.0);
+            layout.disk.rename(&part, &object)
+        })?;
+        Ok(journaled)
     }
 
     /// Removes an object from its place that the index did not take: it would be unknown, and would take the room that
@@ -247,4 +267,22 @@ fn open_file(store: &Store, content: &ContentId, length: u64) -> Result<Box<dyn 
         }
         Err(error) => Err(error).during("open", &path),
     }
+}
+
+/// The changes to the index for an object that has come. Its bytes were hashed on their way in, so it counts as verified
+/// from the beginning.
+pub(super) fn came(info: ObjectInfo, kind: Kind, links: &[Link], at_ms: u64) -> impl Iterator<Item = Change> {
+    let content = info.content;
+    let links = links.iter().take(limits::LINKS_PER_OBJECT_MAX);
+    let linked = links.map(move |link| Change::Link {
+        name: link.name.clone(),
+        clock: link.clock,
+        content: Some(content),
+    });
+    let came = [
+        Change::Object(info, kind),
+        Change::Used(vec![(content, at_ms)]),
+        Change::Verified(vec![(content, at_ms)]),
+    ];
+    came.into_iter().chain(linked)
 }

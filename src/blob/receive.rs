@@ -2,7 +2,8 @@
 //!
 //! The order that makes a file durable: bytes and mode synced, outboard synced and in its place, object renamed into
 //! its place, its folder synced, index committed. Until the rename the bytes lie in incoming/, where a later transfer
-//! continues from the last whole chunk.
+//! continues from the last whole chunk. A small object is appended to the journal instead of the two syncs and the
+//! durable commit (see [`super::journal`]).
 
 use std::io::IoSlice;
 use std::time::{Duration, SystemTime};

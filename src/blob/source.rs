@@ -84,6 +84,18 @@ impl Source {
         Ok((info, outboard))
     }
 
+    /// All bytes of a small file. After [`Source::hash`] only the bytes that were hashed are returned.
+    ///
+    /// # Errors
+    /// [`BlobError::Changed`]; [`BlobError::Io`]; [`BlobError::TooLong`] for a file that is longer than one piece.
+    pub fn whole(&self) -> Result<Bytes> {
+        if self.length() > limits::PIECE_BYTES as u64 {
+            return Err(BlobError::TooLong { length: self.length() });
+        }
+        // A copy of its own length: the piece lies in a buffer of full length.
+        Ok(Bytes::copy_from_slice(&self.reader(0).read_piece()?))
+    }
+
     /// Reads the file from a byte on. After [`Source::hash`] only the bytes that were hashed are returned.
     pub fn reader(&self, offset: u64) -> SourceReader {
         let hashed = self.hashed.get().cloned();

@@ -15,6 +15,7 @@ use super::disk::{DiskFile, Stamp, read_full_cached_at};
 use super::error::{BlobError, IoContext, Result, is_unreadable, unreadable};
 use super::holders::Holders;
 use super::index::Index;
+use super::journal::Journal;
 use super::layout::Layout;
 use super::notice::{Notice, Notices};
 use super::promises::Promises;
@@ -60,6 +61,9 @@ struct Shared {
     unsettled: Mutex<bool>,
     /// Locked while the log of records is made shorter.
     base: Mutex<()>,
+    journal: Journal,
+    /// Locked while the journal is settled.
+    settling: Mutex<()>,
     /// Verifications that are not in the index yet.
     gathered: Gathered,
     /// The number of chunks after which a transfer syncs and marks them.
@@ -68,8 +72,10 @@ struct Shared {
 
 impl Store {
     /// A store on an open index. [`Store::open`] makes index and folders agree.
-    pub(super) fn new(index: Index, layout: Arc<Layout>) -> Store {
+    pub(super) fn new(index: Index, journal: Journal, layout: Arc<Layout>) -> Store {
         let shared = Shared {
+            settling: Mutex::default(),
+            journal,
             index,
             layout,
             receiving: Arc::default(),
@@ -180,6 +186,14 @@ impl Store {
 
     pub(super) fn base_lock(&self) -> MutexGuard<'_, ()> {
         self.shared.base.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn journal(&self) -> &Journal {
+        &self.shared.journal
+    }
+
+    pub(super) fn settling(&self) -> MutexGuard<'_, ()> {
+        self.shared.settling.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn gathered(&self) -> &Gathered {

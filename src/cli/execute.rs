@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures_util::StreamExt as _;
 use serde_json::Value;
 
 use super::command::{
@@ -18,8 +19,8 @@ use super::{
     DEGRADED, DONE, FAILED, NOT_FOUND, UNSAFE, format, json, progress, remedy, space, tables, verdict,
 };
 use crate::peer::{
-    ByteRange, Failure, LeaveReport, ObjectBytes, Place, Progress, RequestReport, StopAnswer, StoreOptions,
-    Wanted, WriteError, nearest, peer_list,
+    ByteRange, Failure, LeaveReport, ObjectBytes, Place, Progress, RequestReport, StopAnswer, StoreError,
+    StoreItem, StoreOptions, StoreReport, Wanted, WriteError, nearest, peer_list,
 };
 
 /// The peer and the output of a command.
@@ -252,23 +253,41 @@ impl Executor<'_> {
         FAILED
     }
 
-    /// Stores every file, one after the other; returns the worst exit code.
+    /// Stores every file, several at once, and tells the results in the order of the files; returns the worst exit code.
     async fn store(&self, args: &StoreArgs) -> u8 {
         let options = match args.options() {
             Ok(options) => options,
             Err(why) => return self.fail(&Failure::new(why)),
         };
-        let mut code = DONE;
-        for path in &args.files {
-            code = code.max(self.store_one(path, &options, args.output.json).await);
+        if let [path] = args.files.as_slice() {
+            return self.store_one(path, &options, args.output.json).await;
         }
-        code
+        let item = |path: &PathBuf| StoreItem { path: path.clone(), options: options.clone() };
+        let progress = Progress::default();
+        progress.begin(0, args.files.len() as u64);
+        let mut stored = self.peer.store_many(args.files.iter().map(item).collect());
+        let work = async {
+            let mut code = DONE;
+            for path in &args.files {
+                let Some(result) = stored.next().await else { break };
+                progress.advance(1);
+                code = code.max(self.tell_store(path, result, args.output.json).await);
+            }
+            code
+        };
+        progress::drawn_as(Counted::Parts, self.out, &progress, work).await
     }
 
     async fn store_one(&self, path: &Path, options: &StoreOptions, as_json: bool) -> u8 {
         let progress = Arc::new(Progress::default());
         let store = self.peer.store(path, options, &progress);
-        match progress::drawn(self.out, &progress, store).await {
+        let result = progress::drawn(self.out, &progress, store).await;
+        self.tell_store(path, result, as_json).await
+    }
+
+    /// Tells the result of a store; returns its exit code.
+    async fn tell_store(&self, path: &Path, result: Result<StoreReport, StoreError>, as_json: bool) -> u8 {
+        match result {
             Ok(report) => self.say(as_json, &json::store(&report), || format::store(&report)),
             Err(error) => {
                 let told = remedy::store(&error);

@@ -3,14 +3,17 @@
 
 use std::num::NonZeroU64;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
+
+use futures_util::Stream;
 
 use crate::id::{ContentId, FileName};
 use crate::peer::{
     ByteRange, Client, DropReport, EvictReport, Failure, ForgetReport, Handle, HistoryReport, LeavePlan,
     LeaveReport, MemberLine, ObjectBytes, PinReport, PingReport, Progress, RangeReport, RemoveReport,
     RequestReport, RestoreReport, RingFiles, RingLine, ScrubReport, StatusReport, StopReport, StopSpan,
-    StoreError, StoreOptions, StoreReport, VersionChoice, Wanted, WhereisReport,
+    StoreError, StoreItem, StoreOptions, StoreReport, VersionChoice, Wanted, WhereisReport,
 };
 use crate::wire::FileEntry;
 
@@ -34,6 +37,17 @@ impl PeerLink {
         match self {
             PeerLink::InProcess(peer) => peer.store(path, options, progress).await,
             PeerLink::Remote(peer) => peer.store(path, options, progress).await,
+        }
+    }
+
+    /// The results of many stores, in the order of the files.
+    pub(super) fn store_many(
+        &self,
+        items: Vec<StoreItem>,
+    ) -> Pin<Box<dyn Stream<Item = Result<StoreReport, StoreError>> + '_>> {
+        match self {
+            PeerLink::InProcess(peer) => Box::pin(peer.store_many(items)),
+            PeerLink::Remote(peer) => Box::pin(peer.store_many(items)),
         }
     }
 

@@ -75,9 +75,12 @@ impl Output {
     }
 
     fn write_result(&self, text: &str) {
-        let mut out = anstream::stdout().lock();
-        let written = writeln!(out, "{text}").and_then(|()| out.flush());
-        drop(out);
+        let write = || {
+            let mut out = anstream::stdout().lock();
+            writeln!(out, "{text}").and_then(|()| out.flush())
+        };
+        let bar = self.above().bar.clone();
+        let written = bar.map_or_else(write, |bar| bar.suspend(write));
         if let Err(error) = written
             && error.kind() != std::io::ErrorKind::BrokenPipe
         {

@@ -262,6 +262,23 @@ pub trait Env: Hops {
     /// The reason why it cannot be read.
     fn history(self: &Arc<Self>, key: Position) -> impl Future<Output = Result<NameHistory, String>> + Send;
 
+    /// This peer's histories of some names, in the order of their keys here; see [`Env::history`].
+    ///
+    /// # Errors
+    /// The reason why one of them cannot be read.
+    fn histories(
+        self: &Arc<Self>,
+        keys: Vec<Position>,
+    ) -> impl Future<Output = Result<Vec<NameHistory>, String>> + Send {
+        async move {
+            let mut histories = Vec::with_capacity(keys.len());
+            for key in keys {
+                histories.push(self.history(key).await?);
+            }
+            Ok(histories)
+        }
+    }
+
     /// Changes this peer's history of a name, durable on return. `change` returns whether there is a change, and a
     /// result for the caller. `heals`: a history that cannot be read counts as an empty one; its bytes go to quarantine
     /// if there is a change.
@@ -335,6 +352,30 @@ pub trait Env: Hops {
         object: ObjectInfo,
         chain: Chain,
     ) -> impl Future<Output = Result<Self::Chunks, Self::DiskError>> + Send;
+
+    /// Keeps small objects whose bytes are here, all at once: each is checked, and durable on return. One result for
+    /// each, in their order; the flows treat it like that of [`Env::receive`] and [`Incoming::finish`].
+    fn keep_batch(
+        self: &Arc<Self>,
+        batch: Vec<Small<Self::Piece>>,
+        use_as: KeptAs,
+    ) -> impl Future<Output = Vec<Result<ObjectInfo, Self::DiskError>>> + Send {
+        async move {
+            let mut results = Vec::with_capacity(batch.len());
+            for Small { object, links, pieces } in batch {
+                let kept = async {
+                    let mut incoming = self.receive(object).await?;
+                    for piece in pieces {
+                        incoming.write(piece).await;
+                    }
+                    incoming.settle().await?;
+                    incoming.finish(use_as, links).await
+                };
+                results.push(kept.await);
+            }
+            results
+        }
+    }
 
     /// The number of bytes hashed so far while [`Env::receive`] checks what is here of an object already.
     fn hashed_bytes(&self, content: &ContentId) -> u64;
@@ -623,6 +664,17 @@ pub trait Env: Hops {
 
     /// Warns people of a failure, in these words.
     fn warn(&self, what: String);
+}
+
+/// A small object with all its bytes.
+#[derive(Debug, Clone)]
+pub struct Small<P> {
+    /// The content id, length and outboard digest that its sender names.
+    pub object: ObjectInfo,
+    /// The names under which it is linked.
+    pub links: Vec<Link>,
+    /// Its bytes, in order.
+    pub pieces: Vec<P>,
 }
 
 /// A copy of an object here.

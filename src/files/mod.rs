@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `absence` | finds out whether the names of a peer that comes back still count |
 //! | `ask` | asks a peer about files, this one itself too |
+//! | `batch` | many small objects in one exchange |
+//! | `batch_names` | many name records in one exchange |
 //! | `bring` | brings an object from its holders to this peer |
 //! | `bytes` | the bytes of objects, on streams and on the disk |
 //! | `compare` | finds out in which ranges of keys two peers hold something else |
@@ -35,6 +37,7 @@
 //! | `retention` | drops the tombstones and versions that the ring keeps no longer |
 //! | `search` | the content that a name stands for, and the holders of an object |
 //! | `store` | a store, until it is acknowledged |
+//! | `store_batch` | many stores of small objects at once |
 //! | `takeover` | takes over the peer's ranges |
 //! | `wait` | waits for the first of several futures, and with a timeout |
 //!
@@ -48,6 +51,8 @@
 
 mod absence;
 mod ask;
+mod batch;
+mod batch_names;
 mod bring;
 mod bytes;
 mod compare;
@@ -80,11 +85,14 @@ mod serve;
 mod shares;
 mod spans;
 mod store;
+mod store_batch;
 mod takeover;
 mod wait;
 
 pub use absence::answer_dropped;
 pub use ask::ask_storage;
+pub use batch::accept_batch;
+pub use batch_names::{accept_records, answer_records};
 pub use bring::bring;
 pub use bytes::{
     Answering, Asking, Chunks, DiskError, DiskFault, GiveError, Incoming, KeptAs, Piece, Placed, Reader,
@@ -92,7 +100,7 @@ pub use bytes::{
 };
 pub use compare::{Compared, Comparison, answer_compare};
 pub use copy::{Arrival, Upstream, accept_object, receive};
-pub use env::{Asker, BoxFuture, Cause, Clock, CopyHere, Env, HeldPage, Hops, OfferLook, RingWish};
+pub use env::{Asker, BoxFuture, Cause, Clock, CopyHere, Env, HeldPage, Hops, OfferLook, RingWish, Small};
 pub use fetch::{Fetch, FetchError, NotOpened, Wish, holders_to_ask};
 pub use find::{FindError, NotActive, find, find_soon, list_after, look_up, member, replicas_of};
 pub use free::{
@@ -117,5 +125,6 @@ pub use search::{answer_who_has, holders_of, other_holders, resolve_soon};
 pub use serve::{answer_outboard, serve_object};
 pub use shares::{Foreground, Meter, Pace, Party, Rates, Slot, Slots, Transfers};
 pub use store::{Order, Stored, store};
+pub use store_batch::{BatchOrder, store_batch};
 pub use takeover::take_over;
 pub use wait::{Either, Task, Together, race, timeout};

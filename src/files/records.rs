@@ -27,7 +27,7 @@ pub struct Written {
     pub owner: Position,
     /// The record that the name has now.
     pub record: NameRecord,
-    signed: SignedRecord,
+    pub(super) signed: SignedRecord,
     /// The content that the name stood for before.
     pub replaced: Option<ContentId>,
     /// The peers that have the record, as far as is known.
@@ -298,6 +298,26 @@ pub async fn accept_record<E: Env>(
     signed: SignedRecord,
     role: PutRole,
 ) -> StorageReply {
+    match accept_here(env, from, signed.clone(), role).await {
+        // A disk that takes nothing here does not keep the record from the others.
+        Ok((key, own)) if role == PutRole::Owner => pass_record_on(env, key, signed, own).await,
+        Ok((_, None)) => StorageReply::Put { durable: vec![env.view().me.position], missing: Vec::new() },
+        Ok((_, Some(reason))) => StorageReply::refused(reason.to_string()),
+        Err(refusal) => refusal,
+    }
+}
+
+/// Checks a record and keeps it here, as its owner or as a replica. Returns the key of its name, and the reason if the
+/// disk does not keep it.
+///
+/// # Errors
+/// The answer to the sender, if the record is not acceptable.
+pub(super) async fn accept_here<E: Env>(
+    env: &Arc<E>,
+    from: &Asker,
+    signed: SignedRecord,
+    role: PutRole,
+) -> Result<(Position, Option<MissingReason>), StorageReply> {
     let new = match verified(&**env, signed) {
         Ok(new) => new,
         Err(why) => {
@@ -305,27 +325,19 @@ pub async fn accept_record<E: Env>(
             if !from.through_a_helper {
                 env.blame(&from.entry.position, Fault::BadRecord);
             }
-            return StorageReply::refused(why);
+            return Err(StorageReply::refused(why));
         }
     };
     // Whoever passes it on may not know of the revocation yet, so it is blamed for nothing.
     if let Some(why) = env.revoked_writer(new.signed(), new.record()) {
-        return StorageReply::refused(why);
+        return Err(StorageReply::refused(why));
     }
-    let view = env.view();
-    let (key, signed) = (new.record().name.key(), new.signed().clone());
-    if let Err(why) = put_duty(&view, &key, role) {
-        return why.into();
-    }
+    let key = new.record().name.key();
+    put_duty(&env.view(), &key, role)?;
     match merge_record(env, key, new, role).await {
-        Ok(()) if role == PutRole::Owner => pass_record_on(env, key, signed, None).await,
-        Ok(()) => StorageReply::Put { durable: vec![view.me.position], missing: Vec::new() },
-        // A disk that takes nothing here does not keep the record from the others.
-        Err(NotMerged::Disk(reason)) if role == PutRole::Owner => {
-            pass_record_on(env, key, signed, Some(reason)).await
-        }
-        Err(NotMerged::Disk(reason)) => StorageReply::refused(reason.to_string()),
-        Err(NotMerged::Refused(refusal)) => refusal,
+        Ok(()) => Ok((key, None)),
+        Err(NotMerged::Disk(reason)) => Ok((key, Some(reason))),
+        Err(NotMerged::Refused(refusal)) => Err(refusal),
     }
 }
 

@@ -35,6 +35,9 @@ impl Party {
 pub struct Transfers {
     /// The slots for objects that others send here.
     pub incoming: Slots,
+    /// The slots for batches of small objects that others send here. A batch is bounded in bytes, so these slots bound
+    /// the bytes in memory, too.
+    pub batches: Slots,
     /// The slots for objects that are sent on request.
     pub outgoing: Slots,
     /// The slots for objects that this peer gives on its own.
@@ -69,6 +72,7 @@ impl Transfers {
     pub fn new(rates: Rates) -> Transfers {
         Transfers {
             incoming: Slots::new(TRANSFERS_MAX, TRANSFERS_PER_PEER_MAX),
+            batches: Slots::new(BATCHES_MAX, BATCHES_PER_PEER_MAX),
             outgoing: Slots::new(TRANSFERS_MAX, TRANSFERS_PER_PEER_MAX),
             gives: Slots::new(TRANSFERS_MAX, GIVES_PER_PEER_MAX),
             pace: Pace { meter: Meter::new(rates.repair), waited_for: Arc::default() },
@@ -79,7 +83,7 @@ impl Transfers {
 
     /// Whether an object is on its way, in or out.
     pub fn are_running(&self) -> bool {
-        [&self.incoming, &self.outgoing, &self.gives]
+        [&self.incoming, &self.batches, &self.outgoing, &self.gives]
             .iter()
             .any(|slots| slots.all.available_permits() < slots.most)
     }
@@ -222,6 +226,9 @@ impl Drop for Slot {
 const TRANSFERS_MAX: usize = 128;
 /// The transfers of one peer among these: it cannot keep all others out.
 const TRANSFERS_PER_PEER_MAX: usize = TRANSFERS_MAX / 4;
+/// The batches that come in at the same time, and those of one peer among them.
+const BATCHES_MAX: usize = 32;
+const BATCHES_PER_PEER_MAX: usize = BATCHES_MAX / 4;
 /// The transfers to one peer among those that this peer gives on its own.
 pub(super) const GIVES_PER_PEER_MAX: usize = 8;
 /// The longest wait of a slice for its turn.

@@ -158,7 +158,8 @@ impl<E: Env> Store<E> {
         let mut enough_since: Option<Moment> = None;
         let mut ticked = self.env.now();
         loop {
-            let word = timeout(&self.env, TICK, words.recv()).await;
+            let tick = if enough_since.is_some() { LINGER } else { TICK };
+            let word = timeout(&self.env, tick, words.recv()).await;
             let now = self.env.now();
             if now.since(ticked) > STOPPED_AFTER {
                 patience.moved(now);
@@ -221,6 +222,6 @@ const TICK: Duration = Duration::from_millis(200);
 /// A tick that takes this long means that this process was stopped: the other peers did not stand still.
 const STOPPED_AFTER: Duration = Duration::from_secs(3);
 /// The time for which further copies are waited for after enough are durable, to report them in one go.
-const LINGER: Duration = Duration::from_secs(2);
+const LINGER: Duration = Duration::from_millis(100);
 /// The most reports on copies that wait to be read.
 const WORDS_MAX: usize = 32;

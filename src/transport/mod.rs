@@ -36,6 +36,7 @@ mod names;
 mod pace;
 mod placement;
 mod pool;
+mod proven;
 mod request;
 mod request_failure;
 mod revocations;

@@ -18,6 +18,7 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 use super::files;
 use super::identity_error::IdentityError;
 use super::names::{self, PARENT_NAME};
+use super::proven::{Proof, ProvenCertificates};
 use super::revoked_keys::RevokedKeys;
 use crate::id::{KeyHash, Position, Weight};
 use crate::wire::{Revocation, limits};
@@ -31,6 +32,7 @@ pub struct Verifier {
     /// The ring CA's raw public key.
     ca_key: Arc<[u8]>,
     revoked: Arc<RevokedKeys>,
+    proven: Arc<ProvenCertificates>,
 }
 
 impl Verifier {
@@ -53,7 +55,7 @@ impl Verifier {
             .allow_unauthenticated()
             .build()
             .map_err(IdentityError::untrusted)?;
-        Ok(Verifier { roots, chain, ring_name, ca_key, revoked: Arc::default() })
+        Ok(Verifier { roots, chain, ring_name, ca_key, revoked: Arc::default(), proven: Arc::default() })
     }
 
     /// The ring's short name, see [`super::Authority::ring_name`].
@@ -102,11 +104,26 @@ impl Verifier {
         signed_bytes: &[u8],
         signature: &[u8],
     ) -> Result<Position, IdentityError> {
-        let position = self.verify_certificate(certificate_der, at_unix_ms)?;
-        ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, public_key(certificate_der)?)
+        let Proof { position, key, .. } = self.prove(certificate_der, at_unix_ms)?;
+        ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, key)
             .verify(signed_bytes, signature)
             .map_err(|_| IdentityError::Signature { position })?;
         Ok(position)
+    }
+
+    /// The facts that a certificate proves, from memory if it was checked before.
+    fn prove(&self, certificate_der: &[u8], at_unix_ms: u64) -> Result<Proof, IdentityError> {
+        if let Some(proof) = self.proven.find(certificate_der, at_unix_ms / 1_000) {
+            return Ok(proof);
+        }
+        let position = self.verify_certificate(certificate_der, at_unix_ms)?;
+        let no_key = || position_error("its key is no Ed25519 key");
+        let key = public_key(certificate_der)?.try_into().map_err(|_| no_key())?;
+        let seconds = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let first_s = seconds(valid_from(certificate_der)?);
+        let proof = Proof { position, key, first_s, last_s: seconds(valid_until(certificate_der)?) };
+        self.proven.remember(certificate_der, proof);
+        Ok(proof)
     }
 
     /// Checks that the certificate, a peer's or a client's, is of this ring and was valid at that time.

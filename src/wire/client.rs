@@ -140,6 +140,26 @@ pub enum ClientRequest {
         /// The bytes.
         range: ByteRange,
     },
+    /// Stores these small objects, whose bytes the client has, in the ring. `-> Progress…`, then for each one
+    /// `Stored | NotStored`, in their order, then `End`. The peer fetches the bytes with `FetchBatch`.
+    StoreBatch {
+        /// The files: at most [`limits::CLIENT_BATCH_FILES_MAX`] of at most [`limits::BATCHED_OBJECT_BYTES_MAX`] bytes,
+        /// together at most [`limits::CLIENT_BATCH_BYTES_MAX`].
+        files: Vec<BatchedFile>,
+        /// The number of durable copies to wait for.
+        wait: Wait,
+        /// The time to wait for them, in milliseconds.
+        timeout_ms: u64,
+    },
+}
+
+/// One of many files to be stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchedFile {
+    /// The name under which the object is stored.
+    pub name: FileName,
+    /// The content id, length and outboard digest of the object.
+    pub object: ObjectInfo,
 }
 
 /// A reply to a client's command.
@@ -235,6 +255,8 @@ pub enum ClientReply {
     },
     /// The range whose bytes follow.
     Range(RangeReport),
+    /// One of many files was not stored.
+    NotStored(Failure),
 }
 
 /// Why a command was not done, in words for people.

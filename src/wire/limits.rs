@@ -24,6 +24,20 @@ pub const INCARNATION_LEAP_MAX: u64 = 1 << 20;
 pub const CLOSER_MAX: usize = 4;
 /// The most links that travel with an object.
 pub const LINKS_PER_OBJECT_MAX: usize = 16;
+/// The longest object in a batch, in bytes.
+pub const BATCHED_OBJECT_BYTES_MAX: u64 = 64 * 1024;
+/// The most objects, or names, in one batch: all of them fit a frame.
+pub const BATCH_OBJECTS_MAX: usize = 128;
+/// The most bytes of the objects of one batch.
+pub const BATCH_BYTES_MAX: u64 = 1024 * 1024;
+/// The most files that a client stores with one command.
+pub const CLIENT_BATCH_FILES_MAX: usize = 400;
+/// The most bytes of the files that a client stores with one command.
+pub const CLIENT_BATCH_BYTES_MAX: u64 = 4 * BATCH_BYTES_MAX;
+/// The most records in one message; fewer, if they are long.
+pub const RECORDS_PER_MESSAGE_MAX: usize = 32;
+/// The longest reason in a report on a batch, in bytes.
+pub const BATCH_REASON_BYTES_MAX: usize = 64;
 /// The most objects, and the most records, in one offer.
 pub const OFFERS_PER_MESSAGE_MAX: usize = 400;
 /// The most ranges in one comparison.

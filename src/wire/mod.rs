@@ -26,7 +26,9 @@ mod text;
 mod verdict;
 mod versions;
 
-pub use client::{ClientReply, ClientRequest, Failure, FailureKind, VersionChoice, Wait, Wanted, versioned};
+pub use client::{
+    BatchedFile, ClientReply, ClientRequest, Failure, FailureKind, VersionChoice, Wait, Wanted, versioned,
+};
 pub use copies::{CopiesBeyond, CopyCounts, CopySet, LostFile, SelfReport};
 pub use enrol::{EnrolReply, EnrolRequest, TicketRefusal};
 pub use fault::Fault;
@@ -46,8 +48,9 @@ pub use report::{
 pub use revocation::{Revocation, RevocationError, SignedRevocation};
 pub use space::{Amount, SpaceReport};
 pub use storage::{
-    Difference, FileEntry, FileHealth, Link, Missing, MissingReason, ObjectInfo, OfferedRecord, PutRole,
-    RangeDigest, Reference, StorageReply, StorageRequest, StoreRole, WhyKept,
+    BatchMissing, BatchedObject, Difference, FileEntry, FileHealth, Link, Missing, MissingReason, ObjectInfo,
+    OfferedRecord, PutOutcome, PutRole, RangeDigest, Reference, StorageReply, StorageRequest, StoreRole,
+    WhyKept,
 };
 pub use text::{shortened, word_list};
 pub use verdict::{AtRisk, Doubt, Hindrance, Lack, LackReason, StopAnswer, StopReport, StopSpan, Verdict};

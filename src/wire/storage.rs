@@ -219,6 +219,85 @@ pub enum StorageRequest {
         /// The number of bytes to be sent.
         length: u64,
     },
+    /// Asks the receiver to keep these small objects, which have one owner. `-> BatchWanted`, then the asker sends the
+    /// bytes of the wanted ones, one behind the other; then `-> BatchKept`, one for each peer of the chain, and
+    /// `-> Finished`. Or `-> NotOwner | Refused`.
+    StoreBatch {
+        /// The objects, each once: at most [`super::limits::BATCH_OBJECTS_MAX`] of at most
+        /// [`super::limits::BATCHED_OBJECT_BYTES_MAX`] bytes, together at most [`super::limits::BATCH_BYTES_MAX`].
+        objects: Vec<BatchedObject>,
+        /// The receiver's role: owner or replica.
+        role: StoreRole,
+    },
+    /// Asks for the records of some names. `-> Records`.
+    FetchRecords {
+        /// The names, at most [`super::limits::BATCH_OBJECTS_MAX`].
+        names: Vec<FileName>,
+    },
+    /// Asks the receiver to keep some name records. `-> PutAll | Refused`.
+    PutRecords {
+        /// The records to be kept, at most [`super::limits::RECORDS_PER_MESSAGE_MAX`].
+        records: Vec<SignedRecord>,
+        /// The receiver's role: owner or replica.
+        role: PutRole,
+    },
+    /// A peer asks its client for some of the files that it stores. `-> Batch`, then the bytes of those that are given,
+    /// one behind the other.
+    FetchBatch {
+        /// The content ids of the files, with the bounds of `StoreBatch`.
+        contents: Vec<ContentId>,
+    },
+}
+
+/// An object of a batch, and the name under which it is linked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchedObject {
+    /// The content id, length and outboard digest of the object.
+    pub object: ObjectInfo,
+    /// The name, and the clock of the store.
+    pub link: Link,
+}
+
+/// An object of a batch that is not durable at a peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchMissing {
+    /// The index of the object in the batch.
+    pub index: u16,
+    /// The reason, with at most [`super::limits::BATCH_REASON_BYTES_MAX`] bytes of words.
+    pub reason: MissingReason,
+}
+
+/// The outcome for one of several records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PutOutcome {
+    /// The record is kept.
+    Put {
+        /// The peers that have the record synced to disk.
+        durable: Vec<Position>,
+        /// The peers that do not have it, with reasons.
+        missing: Vec<Missing>,
+    },
+    /// The record does not replace the current one.
+    Conflict,
+    /// The key belongs to another peer.
+    NotOwner,
+    /// The record is refused, for this reason.
+    Refused(String),
+}
+
+impl PutOutcome {
+    /// The answer that the same record alone would have had.
+    ///
+    /// # Errors
+    /// The reason why it is not kept.
+    pub fn into_answer(self) -> Result<StorageReply, MissingReason> {
+        match self {
+            PutOutcome::Put { durable, missing } => Ok(StorageReply::Put { durable, missing }),
+            PutOutcome::Conflict => Ok(StorageReply::Conflict { current: None }),
+            PutOutcome::NotOwner => Ok(StorageReply::NotOwner { owner: None }),
+            PutOutcome::Refused(why) => Err(MissingReason::Refused(why)),
+        }
+    }
 }
 
 /// Why a peer may not free its copy of an object.
@@ -284,6 +363,19 @@ pub enum MissingReason {
 }
 
 impl MissingReason {
+    /// The reason, with its words cut to this many bytes.
+    #[must_use]
+    pub fn in_short(self, bytes_max: usize) -> MissingReason {
+        let cut = |text| super::shortened(text, bytes_max);
+        match self {
+            MissingReason::Disk(text) => MissingReason::Disk(cut(text)),
+            MissingReason::Refused(text) => MissingReason::Refused(cut(text)),
+            MissingReason::Final(text) => MissingReason::Final(cut(text)),
+            MissingReason::NotGiven(text) => MissingReason::NotGiven(cut(text)),
+            reason => reason,
+        }
+    }
+
     /// Whether the peer would refuse the same bytes again soon, so that sending them gains nothing.
     pub fn is_final(&self) -> bool {
         match self {
@@ -506,6 +598,36 @@ pub enum StorageReply {
     DroppedTombstones {
         /// Milliseconds since the Unix epoch, by the ring's clock; 0 if it has dropped none.
         up_to_ms: u64,
+    },
+    /// The objects of a batch whose bytes are wanted.
+    BatchWanted {
+        /// Their indices in the batch, ascending.
+        objects: Vec<u16>,
+    },
+    /// One peer's report on a batch: all objects are durable there, except these.
+    BatchKept {
+        /// The peer.
+        peer: Position,
+        /// The objects that are not, by ascending index.
+        missing: Vec<BatchMissing>,
+    },
+    /// The answering peer's knowledge of some names.
+    Records {
+        /// The winning record of each name, in the order of the request, as far as they fit the answer; `None` if the
+        /// peer knows no record of the name.
+        records: Vec<Option<SignedRecord>>,
+        /// Whether the peer is still taking over its range: then an absent record is no vote.
+        syncing: bool,
+    },
+    /// The outcome for each of several records, in the order of the request.
+    PutAll {
+        /// The outcomes.
+        outcomes: Vec<PutOutcome>,
+    },
+    /// Some files of a client; their bytes follow, one behind the other.
+    Batch {
+        /// The length of each file in bytes, in the order of the request; `None` for one that is not given.
+        lengths: Vec<Option<u64>>,
     },
 }
 

@@ -400,6 +400,15 @@ impl Store {
                 let record = self.records.lock().unwrap().get(&name.key()).cloned();
                 say(StorageReply::Record { record, syncing: false })
             }
+            // Files that are not stored together are stored one by one.
+            StorageRequest::StoreBatch { .. }
+            | StorageRequest::PutRecords { .. }
+            | StorageRequest::FetchBatch { .. } => say(StorageReply::Refused("not together".to_owned())),
+            StorageRequest::FetchRecords { names } => {
+                let known = self.records.lock().unwrap();
+                let records = names.iter().map(|name| known.get(&name.key()).cloned()).collect();
+                say(StorageReply::Records { records, syncing: false })
+            }
             StorageRequest::FetchHistory { name } => {
                 let records = self.records.lock().unwrap().get(&name.key()).cloned();
                 say(StorageReply::History { records: records.into_iter().collect(), syncing: false })

@@ -35,6 +35,7 @@ mod scripts;
 mod scrub;
 mod shell;
 mod silent;
+mod small;
 mod space;
 mod starting;
 mod tickets;

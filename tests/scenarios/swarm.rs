@@ -44,9 +44,12 @@ fn with_files(seed: u64) -> Plan {
     Plan::draw_with_files(seed, 4 + seed as usize % 27)
 }
 
+/// Takes a law away.
+type TakeAway = fn(&mut Laws);
+
 /// The laws of what users ask, each with the switch that takes it away. (That of a restored version needs the right moment,
 /// and has a game of its own in `files/leases.rs`.)
-const CONTROLS: [(&str, fn(&mut Laws)); 4] = [
+const CONTROLS: [(&str, TakeAway); 4] = [
     ("drops are granted", |laws| laws.drops_are_granted = false),
     ("pins are kept", |laws| laws.pins_kept = false),
     ("removals are kept", |laws| laws.removals_kept = false),

@@ -83,6 +83,8 @@ fn requests() -> Vec<ClientRequest> {
     let spans = [StopSpan::AWhile, StopSpan::For { ms: 600_000 }, StopSpan::ForGood];
     let peers = vec!["nas".to_owned(), "8".to_owned()];
     requests.extend(spans.map(|span| ClientRequest::SafeToStop { peers: peers.clone(), span }));
+    let files = vec![BatchedFile { name: name(), object: object() }];
+    requests.push(ClientRequest::StoreBatch { files, wait: Wait::All, timeout_ms: 30_000 });
     requests
 }
 
@@ -376,6 +378,7 @@ fn replies() -> Vec<ClientReply> {
         ClientReply::WhereisFull { report: whereis(), full: vec![peer(8)] },
         range(RangeProof::Outboard, vec![nas()]),
         range(RangeProof::Whole, Vec::new()),
+        ClientReply::NotStored(Failure::new("why")),
     ]
 }
 
@@ -443,7 +446,7 @@ fn every_command_and_answer_is_in_the_golden_file() {
             assert!(table.iter().any(|g| is_there(&g)), "{kind}: nothing has tag {tag}");
         }
     }
-    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (24, 34), "this test reads counts");
+    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (25, 35), "this test reads counts");
 }
 
 proptest! {

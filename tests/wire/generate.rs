@@ -245,6 +245,24 @@ fn storage_request() -> BoxedStrategy<StorageRequest> {
             offset,
             length
         }),
+        batch_request(),
+    ]
+    .boxed()
+}
+
+fn batch_request() -> BoxedStrategy<StorageRequest> {
+    use StorageRequest::*;
+    let batched = (object(), name(), number()).prop_map(|(object, name, clock)| BatchedObject {
+        object,
+        link: Link { name, clock: Timestamp(clock) },
+    });
+    let role = prop_oneof![Just(StoreRole::Owner), entries().prop_map(|chain| StoreRole::Replica { chain })];
+    let put_role = prop::sample::select(vec![PutRole::Owner, PutRole::Replica]);
+    prop_oneof![
+        (vec(batched, 0..FEW), role).prop_map(|(objects, role)| StoreBatch { objects, role }),
+        vec(name(), 0..FEW).prop_map(|names| FetchRecords { names }),
+        (vec(signed_record(), 0..FEW), put_role).prop_map(|(records, role)| PutRecords { records, role }),
+        vec(content(), 0..FEW).prop_map(|contents| FetchBatch { contents }),
     ]
     .boxed()
 }
@@ -386,7 +404,27 @@ fn storage_reply() -> BoxedStrategy<StorageReply> {
         }),
     ];
     let members = prop_oneof![copy_counts().prop_map(Copies), self_report().prop_map(Described)];
-    prop_oneof![written, read, records, members, freeing()].boxed()
+    prop_oneof![written, read, records, members, freeing(), batch_reply()].boxed()
+}
+
+fn batch_reply() -> impl Strategy<Value = StorageReply> {
+    let lacking = (any::<u16>(), missing_reason()).prop_map(|(index, reason)| BatchMissing { index, reason });
+    let outcome = prop_oneof![
+        (vec(position(), 0..FEW), vec(missing(), 0..FEW))
+            .prop_map(|(durable, missing)| PutOutcome::Put { durable, missing }),
+        Just(PutOutcome::Conflict),
+        Just(PutOutcome::NotOwner),
+        text().prop_map(PutOutcome::Refused),
+    ];
+    prop_oneof![
+        vec(any::<u16>(), 0..FEW).prop_map(|objects| StorageReply::BatchWanted { objects }),
+        (position(), vec(lacking, 0..FEW))
+            .prop_map(|(peer, missing)| StorageReply::BatchKept { peer, missing }),
+        (vec(option::of(signed_record()), 0..FEW), any::<bool>())
+            .prop_map(|(records, syncing)| StorageReply::Records { records, syncing }),
+        vec(outcome, 0..FEW).prop_map(|outcomes| StorageReply::PutAll { outcomes }),
+        vec(option::of(number()), 0..FEW).prop_map(|lengths| StorageReply::Batch { lengths }),
+    ]
 }
 
 fn freeing() -> impl Strategy<Value = StorageReply> {

@@ -181,6 +181,12 @@ fn the_largest_storage_requests_fit_a_frame() {
         records: vec![offered; OFFERS_PER_MESSAGE_MAX],
     }));
     fits(&Request::Storage(StorageRequest::PutRecord { record: record(), role: PutRole::Owner }));
+    let link = Link { name: name(), clock: Timestamp(u64::MAX) };
+    fits(&Request::Storage(StorageRequest::StoreBatch {
+        objects: vec![BatchedObject { object: object(), link }; BATCH_OBJECTS_MAX],
+        role: StoreRole::Replica { chain: entries(usize::from(RingSettings::REPLICAS_MAX)) },
+    }));
+    fits(&Request::Storage(StorageRequest::FetchRecords { names: vec![name(); BATCH_OBJECTS_MAX] }));
     let digest = SetDigest { count: u64::MAX, sum: u128::MAX };
     fits(&Request::Storage(StorageRequest::Compare {
         ranges: vec![RangeDigest { range: KeyRange::WHOLE, digest }; RANGES_PER_MESSAGE_MAX],
@@ -209,6 +215,15 @@ fn the_largest_storage_replies_fit_a_frame() {
         durable: vec![Position::MAX; usize::from(RingSettings::REPLICAS_MAX)],
         missing: vec![missing; usize::from(RingSettings::REPLICAS_MAX)],
     });
+    let reason = MissingReason::Refused("x".repeat(BATCH_REASON_BYTES_MAX));
+    let copies = usize::from(RingSettings::REPLICAS_MAX);
+    let short = Missing { peer: Position::MAX, reason: reason.clone() };
+    reply(StorageReply::BatchKept {
+        peer: Position::MAX,
+        missing: vec![BatchMissing { index: u16::MAX, reason }; BATCH_OBJECTS_MAX],
+    });
+    let outcome = PutOutcome::Put { durable: Vec::new(), missing: vec![short; copies] };
+    reply(StorageReply::PutAll { outcomes: vec![outcome; RECORDS_PER_MESSAGE_MAX] });
     reply(StorageReply::Described(SelfReport {
         version: "x".repeat(VERSION_BYTES_MAX),
         unix_ms: u64::MAX,

@@ -46,6 +46,7 @@ fn filled() -> (TempDir, Kept) {
     part[0] = 4;
     let mut receiver = store.receive(ContentId::of(&part), part.len() as u64).unwrap();
     receiver.write(&part[..CHUNK + 7]).unwrap();
+    store.settle_journal().unwrap();
     drop((receiver, store));
     for incarnation in 1..4 {
         let text = format!(

@@ -16,6 +16,7 @@ mod flips;
 mod kept;
 mod leases;
 mod matrix;
+mod small;
 mod space;
 mod twins;
 
@@ -51,8 +52,15 @@ impl Fixture {
         self.dir.path().join("data").join(below)
     }
 
-    /// Closes the store, lets `between` work on the folder, and opens it again.
+    /// Closes the store like a peer that stops, lets `between` work on the folder, and opens it again.
     fn reopen(self, between: impl FnOnce(&Path)) -> Fixture {
+        // A store that is poisoned settles nothing.
+        let _ = self.store.settle_journal();
+        self.reopen_after_crash(between)
+    }
+
+    /// Like [`Fixture::reopen`], but the store is not closed first.
+    fn reopen_after_crash(self, between: impl FnOnce(&Path)) -> Fixture {
         let Fixture { dir, disk, store, .. } = self;
         drop(store);
         between(&dir.path().join("data"));
@@ -226,8 +234,11 @@ fn a_failed_sync_poisons() {
         let kept = fixture.put(b"before");
         let faults = fixture.disk.0.clone();
         let fault = if folder { &faults.dir_syncs } else { &faults.file_syncs };
-        let mut receiver = fixture.store.receive(ContentId::of(b"new"), 3).unwrap();
-        receiver.write(b"new").unwrap();
+        // An object that is too long for the journal needs the sync of a folder.
+        let new = if folder { sample(70_000) } else { b"new".to_vec() };
+        let content = ContentId::of(&new);
+        let mut receiver = fixture.store.receive(content, new.len() as u64).unwrap();
+        receiver.write(&new).unwrap();
         fault.store(true, SeqCst);
         assert!(matches!(receiver.finish(Kind::Replica), Err(BlobError::Sync { .. })));
         fault.store(false, SeqCst);
@@ -246,14 +257,14 @@ fn a_failed_sync_poisons() {
         for result in refused {
             assert!(matches!(result, Err(BlobError::Poisoned { .. })), "{result:?}");
         }
-        assert!(!store.contains(&ContentId::of(b"new")).unwrap());
+        assert!(!store.contains(&content).unwrap());
         assert_eq!(fixture.get(&kept.content, 0), b"before");
         let fixture = fixture.reopen(|_| {});
         assert_eq!(fixture.incoming(), 0);
-        if !fixture.store.contains(&ContentId::of(b"new")).unwrap() {
-            fixture.put(b"new");
+        if !fixture.store.contains(&content).unwrap() {
+            fixture.put(&new);
         }
-        assert_eq!(fixture.get(&ContentId::of(b"new"), 0), b"new");
+        assert_eq!(fixture.get(&content, 0), new);
     }
 }
 

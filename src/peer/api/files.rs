@@ -32,6 +32,15 @@ impl Default for StoreOptions {
     }
 }
 
+/// One of many files to be stored, and how.
+#[derive(Debug, Clone)]
+pub struct StoreItem {
+    /// The path of the file.
+    pub path: PathBuf,
+    /// Its name in the ring, the copies to wait for, and for how long.
+    pub options: StoreOptions,
+}
+
 /// Why a file is not stored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -31,7 +31,9 @@ pub use commands::{
 };
 pub use connect::ConnectError;
 pub use events::PeerEvent;
-pub use files::{FilesError, RequestError, RingFilesError, StoreError, StoreOptions, missing_list};
+pub use files::{
+    FilesError, RequestError, RingFilesError, StoreError, StoreItem, StoreOptions, missing_list,
+};
 pub(in crate::peer) use names::EDIT_TIMEOUT;
 pub use names::{RemoveError, RestoreError};
 pub use space::{DropError, PinError};

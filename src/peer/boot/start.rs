@@ -26,6 +26,7 @@ use crate::peer::control::state::ControlState;
 use crate::peer::flows::mend::mend;
 use crate::peer::flows::scrub::keep_scrubbing;
 use crate::peer::flows::serve::serve;
+use crate::peer::flows::settle::keep_settling;
 use crate::peer::flows::state::FlowState;
 use crate::peer::ring::actor::{Actor, remember_members};
 use crate::peer::ring::clock::Clock;
@@ -350,6 +351,7 @@ fn launch(parts: Parts) -> Handle {
         background(files::tell_room(shared.clone())),
         background(mend(shared.clone())),
         background(keep_scrubbing(shared.clone(), scrub_every)),
+        background(keep_settling(shared.clone())),
         background(watch_certificate(shared.clone())),
         background(keep_contact(shared.clone())),
         background(heed_revocations(shared.clone())),

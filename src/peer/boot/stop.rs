@@ -24,6 +24,9 @@ impl Shared {
         if let Err(error) = self.blocking(Store::write_verified).await {
             tracing::debug!(%error, "the last verifications are not in the index");
         }
+        if let Err(error) = self.blocking(Store::settle_journal).await {
+            tracing::warn!(%error, "the journal is settled at the next start");
+        }
         let saved = save_file(&self.store, &running.peer_file, |file| {
             file.process_id = 0;
             file.left = left;

@@ -3,14 +3,15 @@
 
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
 use super::choice::{Chosen, PeerChoice};
+use super::gifts::{Gifts, Offer};
 use crate::backoff::Backoff;
-use crate::blob::{BlobError, Source, is_in_use};
+use crate::blob::{Source, is_in_use};
 use crate::id::{ContentId, FileName};
 use crate::peer::api::{
     ByteRange, ConnectError, DropReport, EvictReport, Failure, ForgetReport, HistoryReport, LeavePlan,
@@ -18,17 +19,13 @@ use crate::peer::api::{
     RestoreReport, RingFiles, RingLine, ScrubReport, StatusReport, StopReport, StopSpan, StoreError,
     StoreOptions, StoreReport, Verdict, VersionChoice, Wanted, WhereisReport,
 };
-use crate::peer::flows::bytes::read_ahead;
-use crate::peer::flows::store::{hash, name_of, unreadable};
+use crate::peer::flows::store::{Hashed, hash, name_of, unreadable};
 use crate::peer::shared::GATHER;
 use crate::transport::{
-    ClientConnection, CommandReplies, DialError, Refusal, RequestStream, Rope, StreamError, spawn_blocking,
+    ClientConnection, CommandReplies, DialError, Refusal, Rope, StreamError, spawn_blocking,
 };
 use crate::wire::limits::{LISTED_MAX, PIECE_BYTES};
-use crate::wire::{
-    ClientReply, ClientRequest, FileEntry, ObjectInfo, Reply, Request, SignedRevocation, StorageReply,
-    StorageRequest,
-};
+use crate::wire::{BatchedFile, ClientReply, ClientRequest, FileEntry, ObjectInfo, SignedRevocation};
 
 /// A connection to the peer that is commanded.
 pub struct Client {
@@ -38,6 +35,9 @@ pub struct Client {
     data_dir: Option<PathBuf>,
     /// The progress of commands without a viewer.
     idle: Progress,
+    /// The files of the stores under way, and the task that gives them to the peer.
+    gifts: Gifts,
+    giving: OnceLock<JoinSet<()>>,
 }
 
 impl Client {
@@ -61,6 +61,8 @@ impl Client {
                 described: chosen.described,
                 data_dir: chosen.data_dir,
                 idle: Progress::default(),
+                gifts: Gifts::default(),
+                giving: OnceLock::new(),
             }),
             Err(error) => Err(unreached(chosen, error)),
         }
@@ -83,9 +85,21 @@ impl Client {
     ) -> Result<StoreReport, StoreError> {
         let name = name_of(path, options).await?;
         let (source, object) = hash(path, progress).await?;
-        let trouble: Arc<Mutex<Option<BlobError>>> = Arc::default();
-        let mut giving = JoinSet::new();
-        giving.spawn(give(self.link.clone(), source, object, trouble.clone()));
+        self.store_hashed(Hashed { path: path.to_owned(), name, source, object }, options, progress).await
+    }
+
+    /// Stores a file that was hashed.
+    ///
+    /// # Errors
+    /// The errors of [`Client::store`].
+    pub(super) async fn store_hashed(
+        &self,
+        file: Hashed,
+        options: &StoreOptions,
+        progress: &Arc<Progress>,
+    ) -> Result<StoreReport, StoreError> {
+        let Hashed { path, name, source, object } = file;
+        let offer = self.offer(source, object);
         let timeout_ms = options.timeout.as_millis() as u64;
         let command = ClientRequest::Store { name, object, wait: options.wait, timeout_ms };
         let stored = self.ask(&command, progress, |reply| match reply {
@@ -94,11 +108,48 @@ impl Client {
         });
         let stored = stored.await;
         // The defect of the file says more than the fact that its bytes did not come.
-        let trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match trouble {
-            Some(error) if stored.is_err() => Err(unreadable(path, error)),
+        match offer.take_trouble() {
+            Some(error) if stored.is_err() => Err(unreadable(&path, error)),
             _ => Ok(stored?),
         }
+    }
+
+    /// Stores small files that were hashed, with one command; one result for each, in their order.
+    pub(super) async fn store_batch(
+        &self,
+        files: Vec<Hashed>,
+        options: &StoreOptions,
+    ) -> Vec<Result<StoreReport, StoreError>> {
+        let mut offered = Vec::with_capacity(files.len());
+        let mut offers = Vec::with_capacity(files.len());
+        for Hashed { path, name, source, object } in files {
+            offered.push(BatchedFile { name, object });
+            offers.push((path, self.offer(source, object)));
+        }
+        let timeout_ms = options.timeout.as_millis() as u64;
+        let command = ClientRequest::StoreBatch { files: offered, wait: options.wait, timeout_ms };
+        let mut results = Vec::with_capacity(offers.len());
+        let listed = self.list(&command, |reply| {
+            results.push(match reply {
+                ClientReply::Stored(report) => Ok(report),
+                ClientReply::NotStored(failure) => Err(StoreError::Peer(failure)),
+                _ => return false,
+            });
+            true
+        });
+        let broken = match listed.await {
+            Err(failure) => failure,
+            Ok(()) => self.broke_the_protocol(),
+        };
+        results.truncate(offers.len());
+        results.resize_with(offers.len(), || Err(StoreError::Peer(broken.clone())));
+        // The defect of a file says more than the fact that its bytes did not come.
+        let told =
+            results.into_iter().zip(offers).map(|(result, (path, offer))| match offer.take_trouble() {
+                Some(error) if result.is_err() => Err(unreadable(&path, error)),
+                _ => result,
+            });
+        told.collect()
     }
 
     /// See [`crate::peer::Handle::request`].
@@ -483,6 +534,17 @@ impl Client {
         Ok(report)
     }
 
+    /// Offers a file to the peer. The first offer begins to listen to what the peer asks for.
+    fn offer(&self, source: Source, object: ObjectInfo) -> Offer {
+        let giving = || {
+            let mut giving = JoinSet::new();
+            giving.spawn(self.gifts.clone().give(self.link.clone()));
+            giving
+        };
+        self.giving.get_or_init(giving);
+        self.gifts.offer(source, object)
+    }
+
     async fn command(&self, command: &ClientRequest) -> Result<CommandReplies, Failure> {
         self.link.command(command).await.map_err(|error| self.lost(&error))
     }
@@ -636,60 +698,6 @@ impl ObjectBytes {
     }
 }
 
-/// Sends the peer the bytes of a file, as often as it asks, until this task is aborted.
-async fn give(
-    link: Arc<ClientConnection>,
-    source: Source,
-    object: ObjectInfo,
-    trouble: Arc<Mutex<Option<BlobError>>>,
-) {
-    let mut gifts = JoinSet::new();
-    while let Some(stream) = link.asked().await {
-        while gifts.try_join_next().is_some() {}
-        if gifts.len() >= GIFTS_MAX {
-            // Dropping the stream tells the peer to stop.
-            continue;
-        }
-        let (source, trouble) = (source.clone(), trouble.clone());
-        gifts.spawn(async move {
-            if let Err(Some(error)) = give_once(stream, &source, object).await {
-                *trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-            }
-        });
-    }
-}
-
-/// Answers one request of the peer for the bytes. The error is that of the file, or `None` if the peer failed.
-async fn give_once(
-    mut stream: RequestStream,
-    source: &Source,
-    object: ObjectInfo,
-) -> Result<(), Option<BlobError>> {
-    let gone = |_: StreamError| None;
-    let offset = match stream.read_request().await.map_err(gone)? {
-        Request::Storage(StorageRequest::FetchObject { content, offset })
-            if content == object.content && offset <= object.length =>
-        {
-            offset
-        }
-        _ => {
-            let not_here = Reply::Storage(StorageReply::NotHere);
-            stream.send_reply(&not_here).await.map_err(gone)?;
-            return stream.finish().await.map_err(gone);
-        }
-    };
-    stream.send_reply(&Reply::Storage(StorageReply::Object(object))).await.map_err(gone)?;
-    let mut reader = source.reader(offset);
-    let mut pieces = read_ahead(move || reader.read_piece());
-    while let Some(piece) = pieces.recv().await {
-        match piece {
-            Ok(piece) => stream.send_piece(piece).await.map_err(gone)?,
-            Err(error) => return Err(Some(error)),
-        }
-    }
-    stream.finish().await.map_err(gone)
-}
-
 /// Connects, and tries again while many simultaneous commands take all places for a moment.
 async fn connect_in_turn(chosen: &Chosen) -> Result<ClientConnection, DialError> {
     let (begin, mut backoff) = (Instant::now(), TURN_BACKOFF);
@@ -726,5 +734,3 @@ const TURN_MAX: Duration = Duration::from_secs(15);
 const TURN_BACKOFF: Backoff = Backoff::steady(Duration::from_millis(100));
 /// The most entries of one list.
 const ENTRIES_MAX: u32 = 10_000_000;
-/// The most simultaneous requests for the bytes of one file.
-const GIFTS_MAX: usize = 16;

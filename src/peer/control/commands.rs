@@ -15,7 +15,8 @@ use crate::peer::flows::relay::Pieces;
 use crate::peer::flows::store::{Offered, Origin};
 use crate::peer::shared::Shared;
 use crate::transport::{CommandStream, StreamError};
-use crate::wire::{ClientReply, ClientRequest, FileEntry, ObjectInfo};
+use crate::wire::limits::{BATCHED_OBJECT_BYTES_MAX, CLIENT_BATCH_BYTES_MAX, CLIENT_BATCH_FILES_MAX};
+use crate::wire::{BatchedFile, ClientReply, ClientRequest, FileEntry, ObjectInfo};
 
 impl Shared {
     /// Reads one command, carries it out, and answers.
@@ -38,6 +39,27 @@ impl Shared {
                 let stored = self.store_object(offered, &options, progress.clone());
                 let stored = while_heard(stream, &progress, stored).await?;
                 answer(stream, stored.map(ClientReply::Stored)).await
+            }
+            ClientRequest::StoreBatch { files, wait, timeout_ms } => {
+                let bytes: u64 = files.iter().map(|file| file.object.length).fold(0, u64::saturating_add);
+                let is_long = |file: &BatchedFile| file.object.length > BATCHED_OBJECT_BYTES_MAX;
+                if files.len() > CLIENT_BATCH_FILES_MAX
+                    || bytes > CLIENT_BATCH_BYTES_MAX
+                    || files.iter().any(is_long)
+                {
+                    return refuse(stream, Failure::new("so many files are not stored with one command"))
+                        .await;
+                }
+                let client = stream.client().clone();
+                let timeout = Duration::from_millis(timeout_ms).min(StoreOptions::TIMEOUT_MAX);
+                let options = StoreOptions { name: None, wait, timeout };
+                let stored = self.store_files_of(&client, files, &options);
+                let stored = while_heard(stream, &idle, stored).await?;
+                let told = stored.into_iter().map(|stored| match stored {
+                    Ok(report) => ClientReply::Stored(report),
+                    Err(error) => ClientReply::NotStored(error.into()),
+                });
+                list(stream, told, ClientReply::End).await
             }
             ClientRequest::Request { wanted, keep } => {
                 let progress = Arc::new(Progress::default());

@@ -5,6 +5,8 @@
 //! | `handle` | the peer, for the program that started it |
 //! | `commands` | the server of `quoit-client/1` |
 //! | `client` | its client: another process commands the peer |
+//! | `gifts` | the files of a client that its peer may ask for |
+//! | `many` | many stores at once, their results in order |
 //! | `choice` | the peer of this machine that is meant |
 //! | `revoke` | revokes a certificate where the ring CA's key is, and tells the peers here |
 //! | `ticket` | makes a ticket where the ring CA's key is |
@@ -20,7 +22,9 @@ pub(in crate::peer) mod client;
 pub(in crate::peer) mod commands;
 pub(in crate::peer) mod enrol;
 pub(in crate::peer) mod export;
+pub(in crate::peer) mod gifts;
 pub(in crate::peer) mod handle;
+pub(in crate::peer) mod many;
 pub(in crate::peer) mod refused_tickets;
 pub(in crate::peer) mod report;
 pub(in crate::peer) mod revoke;

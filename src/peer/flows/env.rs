@@ -10,11 +10,11 @@ use tokio::sync::Notify;
 use super::bytes::{Arriving, Reading, read_ahead};
 use super::chunks::Gathering;
 use super::store::Origin;
-use crate::blob::{BlobError, Freeing};
+use crate::blob::{BlobError, Freeing, SmallObject};
 use crate::chord::{View, hop_timeout};
 use crate::files::{
-    Asker, BoxFuture, Cause, Clock, CopyHere, DiskError as _, Env, GiveError, HeldPage, Hops, OfferLook,
-    RingWish, Transfers, tell_of_evicted,
+    Asker, BoxFuture, Cause, Clock, CopyHere, DiskError as _, Env, GiveError, HeldPage, Hops, KeptAs,
+    OfferLook, RingWish, Small, Transfers, tell_of_evicted,
 };
 use crate::id::{ContentId, FileName, KeyRange, Position, SetDigest};
 use crate::names::{Absence, Bygones, NameHistory, NameTerms};
@@ -381,6 +381,23 @@ impl Env for Shared {
     async fn keep_linked(self: &Arc<Self>, content: ContentId, links: Vec<Link>) -> Result<bool, BlobError> {
         let now = self.ring.ring_ms();
         self.blocking(move |store| shelf::keep_linked(store, content, &links, now)).await
+    }
+
+    async fn keep_batch(
+        self: &Arc<Self>,
+        batch: Vec<Small<Rope>>,
+        use_as: KeptAs,
+    ) -> Vec<Result<ObjectInfo, BlobError>> {
+        let small = |Small { object, links, pieces }: Small<Rope>| {
+            let parts: Vec<&[u8]> = pieces.iter().flat_map(Rope::parts).map(|part| part.as_ref()).collect();
+            SmallObject { content: object.content, links, bytes: parts.concat() }
+        };
+        self.blocking(move |store| shelf::keep_batch(store, batch.into_iter().map(small).collect(), use_as))
+            .await
+    }
+
+    async fn histories(self: &Arc<Self>, keys: Vec<Position>) -> Result<Vec<NameHistory>, String> {
+        self.blocking(move |store| keys.iter().map(|key| shelf::history(store, key)).collect()).await
     }
 
     fn begin_freeing(&self, content: &ContentId) -> Option<Freeing> {

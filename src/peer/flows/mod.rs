@@ -24,6 +24,7 @@
 //! | `health` | which files have fewer copies than they should |
 //! | `lost` | the search for contents that are named and that no peer has |
 //! | `lost_search` | when that search is due |
+//! | `settle` | settles the journal of small objects |
 //! | `versions` | the versions of a name, its removal and its restoring |
 //! | `health_book` | the known copies of the files that this peer reports on |
 //! | `space` | the room for files: pins, and copies that are freed |
@@ -48,6 +49,7 @@ pub(in crate::peer) mod request;
 pub(in crate::peer) mod scrub;
 pub(in crate::peer) mod scrubs;
 pub(in crate::peer) mod serve;
+pub(in crate::peer) mod settle;
 pub(in crate::peer) mod space;
 pub(in crate::peer) mod state;
 pub(in crate::peer) mod store;

@@ -123,6 +123,10 @@ impl Shared {
                 files::accept_object(self, Upstream::Remote(stream), object, links, role).await;
                 Ok(())
             }
+            Request::Storage(StorageRequest::StoreBatch { objects, role }) => {
+                files::accept_batch(self, stream, objects, role).await;
+                Ok(())
+            }
             Request::Storage(StorageRequest::FetchObject { content, offset }) => {
                 self.serve_object(stream, content, offset, u64::MAX).await;
                 Ok(())
@@ -170,8 +174,14 @@ impl Shared {
     ) -> StorageReply {
         let answer = match request {
             StorageRequest::StoreObject { .. }
+            | StorageRequest::StoreBatch { .. }
             | StorageRequest::FetchObject { .. }
             | StorageRequest::FetchRange { .. } => Err("this request comes with bytes".to_owned()),
+            StorageRequest::FetchBatch { .. } => Err("a peer asks this of its client".to_owned()),
+            StorageRequest::FetchRecords { names } => files::answer_records(self, names).await,
+            StorageRequest::PutRecords { records, role } => {
+                Ok(files::accept_records(self, from, records, role).await)
+            }
             StorageRequest::FetchOutboard { content, first } => {
                 files::answer_outboard(self, content, first).await
             }

@@ -3,16 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::blob::{BlobError, Source};
-use crate::files::{self, GiveError, Order, StoreFailure};
-use crate::id::{FileName, FileNameError, Position};
+use crate::files::{self, BatchOrder, GiveError, Order, StoreFailure, Stored};
+use crate::id::{ContentId, FileName, FileNameError, Position};
 use crate::peer::api::{Progress, StoreError, StoreOptions, StoreReport, Wanted};
-use crate::peer::shared::Shared;
+use crate::peer::shared::{STORAGE_TIMEOUT, Shared};
 use crate::replica::WaitError;
-use crate::transport::{Connection, spawn_blocking};
-use crate::wire::ObjectInfo;
+use crate::transport::{Connection, Rope, StreamError, spawn_blocking};
+use crate::wire::limits::{BATCH_BYTES_MAX, BATCH_OBJECTS_MAX};
+use crate::wire::{BatchedFile, ObjectInfo, Reply, Request, StorageReply, StorageRequest};
 
 impl Shared {
     /// Stores a file of this process's user.
@@ -30,8 +32,83 @@ impl Shared {
         let wanted = files::copies_wanted(self, options.wait).await;
         wanted.map_err(|failure| self.store_error(&name, path, failure))?;
         let (source, object) = hash(path, &progress).await?;
-        let origin = Origin::File(source, path.to_owned());
+        self.store_hashed(Hashed { path: path.to_owned(), name, source, object }, options, progress).await
+    }
+
+    /// Stores a file that was hashed.
+    ///
+    /// # Errors
+    /// The errors of [`Shared::store`].
+    pub(in crate::peer) async fn store_hashed(
+        self: &Arc<Self>,
+        file: Hashed,
+        options: &StoreOptions,
+        progress: Arc<Progress>,
+    ) -> Result<StoreReport, StoreError> {
+        let Hashed { path, name, source, object } = file;
+        let origin = Origin::File(source, path);
         self.store_object(Offered { name, object, origin }, options, progress).await
+    }
+
+    /// Stores small files of this process's user together; one result for each, in their order.
+    pub(in crate::peer) async fn store_files(
+        self: &Arc<Self>,
+        files: Vec<Hashed>,
+        options: &StoreOptions,
+    ) -> Vec<Result<StoreReport, StoreError>> {
+        let read = spawn_blocking(move || {
+            let whole = |file: Hashed| {
+                // A defect shows again when the file is stored alone.
+                let bytes = file.source.whole().ok();
+                let Hashed { path, name, source, object } = file;
+                (Offered { name, object, origin: Origin::File(source, path) }, bytes)
+            };
+            files.into_iter().map(whole).collect()
+        });
+        self.store_together(read.await, options).await
+    }
+
+    /// Stores small files of a client together; one result for each, in their order.
+    pub(in crate::peer) async fn store_files_of(
+        self: &Arc<Self>,
+        client: &Connection,
+        files: Vec<BatchedFile>,
+        options: &StoreOptions,
+    ) -> Vec<Result<StoreReport, StoreError>> {
+        let mut offered = Vec::with_capacity(files.len());
+        let mut asked = Vec::new();
+        for file in &files {
+            let bytes: u64 = asked.iter().map(|object: &ObjectInfo| object.length).sum();
+            if asked.len() == BATCH_OBJECTS_MAX || bytes + file.object.length > BATCH_BYTES_MAX {
+                offered.extend(fetch_batch(client, std::mem::take(&mut asked)).await);
+            }
+            asked.push(file.object);
+        }
+        offered.extend(fetch_batch(client, asked).await);
+        let with_origin = |(BatchedFile { name, object }, bytes)| {
+            (Offered { name, object, origin: Origin::Client(client.clone()) }, bytes)
+        };
+        self.store_together(files.into_iter().zip(offered).map(with_origin).collect(), options).await
+    }
+
+    async fn store_together(
+        self: &Arc<Self>,
+        offered: Vec<(Offered, Option<Bytes>)>,
+        options: &StoreOptions,
+    ) -> Vec<Result<StoreReport, StoreError>> {
+        let begin = Instant::now();
+        let (mut orders, mut told) = (Vec::with_capacity(offered.len()), Vec::with_capacity(offered.len()));
+        for (offered, bytes) in offered {
+            told.push((offered.name.clone(), offered.object, offered.path()));
+            orders.push(BatchOrder { order: offered.order(options), bytes: bytes.map(Rope::from) });
+        }
+        let stored = files::store_batch(self, orders).await;
+        let report =
+            |(stored, (name, object, path)): (Result<Stored, _>, (FileName, ObjectInfo, PathBuf))| {
+                let stored = stored.map_err(|failure| self.store_error(&name, &path, failure))?;
+                Ok(self.store_report(name, object, stored, begin))
+            };
+        stored.into_iter().zip(told).map(report).collect()
     }
 
     /// Stores an object whose bytes come from its origin.
@@ -44,25 +121,24 @@ impl Shared {
         options: &StoreOptions,
         progress: Arc<Progress>,
     ) -> Result<StoreReport, StoreError> {
-        let begin = Instant::now();
-        let Offered { name, object, origin } = offered;
-        let path = match &origin {
-            Origin::File(_, path) => path.clone(),
-            Origin::Client(_) => PathBuf::from(name.as_str()),
-        };
-        let order = Order {
-            name: name.clone(),
-            object,
-            origin: Arc::new(origin),
-            wait: options.wait,
-            timeout: options.timeout,
-        };
-        let stored = files::store(self, order, progress).await;
+        let (begin, path) = (Instant::now(), offered.path());
+        let (name, object) = (offered.name.clone(), offered.object);
+        let stored = files::store(self, offered.order(options), progress).await;
         let stored = stored.map_err(|failure| self.store_error(&name, &path, failure))?;
+        Ok(self.store_report(name, object, stored, begin))
+    }
+
+    fn store_report(
+        &self,
+        name: FileName,
+        object: ObjectInfo,
+        stored: Stored,
+        begin: Instant,
+    ) -> StoreReport {
         let mut holders: Vec<Position> = stored.copies.living(&self.view()).into_iter().collect();
         let key = object.content.key();
         holders.sort_by_key(|peer| key.distance_to(peer));
-        Ok(StoreReport {
+        StoreReport {
             name_key: name.key(),
             name,
             name_owner: self.named(&stored.written.owner),
@@ -74,7 +150,7 @@ impl Shared {
             version: stored.written.record.version,
             replaces: stored.written.replaced,
             took: begin.elapsed(),
-        })
+        }
     }
 
     /// Why a change to a name is not acknowledged, in words for people.
@@ -116,6 +192,77 @@ pub(in crate::peer) struct Offered {
     pub name: FileName,
     pub object: ObjectInfo,
     pub origin: Origin,
+}
+
+impl Offered {
+    /// The path by which errors name the file.
+    fn path(&self) -> PathBuf {
+        match &self.origin {
+            Origin::File(_, path) => path.clone(),
+            Origin::Client(_) => PathBuf::from(self.name.as_str()),
+        }
+    }
+
+    fn order(self, options: &StoreOptions) -> Order<Shared> {
+        let Offered { name, object, origin } = self;
+        Order { name, object, origin: Arc::new(origin), wait: options.wait, timeout: options.timeout }
+    }
+}
+
+/// A file of this process's user that was hashed.
+pub(in crate::peer) struct Hashed {
+    pub path: PathBuf,
+    pub name: FileName,
+    pub source: Source,
+    pub object: ObjectInfo,
+}
+
+/// The bytes of small files that a client offers, in one exchange, each checked. `None` for a file whose bytes do not
+/// come this way; it is asked for alone.
+async fn fetch_batch(client: &Connection, objects: Vec<ObjectInfo>) -> Vec<Option<Bytes>> {
+    let mut fetched = Vec::with_capacity(objects.len());
+    if !objects.is_empty()
+        && let Err(error) = try_to_fetch(client, &objects, &mut fetched).await
+    {
+        tracing::debug!(%error, "a client does not give its files together");
+    }
+    fetched.resize(objects.len(), None);
+    spawn_blocking(move || {
+        let sound = |(bytes, object): (Option<Bytes>, ObjectInfo)| {
+            bytes.filter(|bytes| ContentId::of(bytes) == object.content)
+        };
+        fetched.into_iter().zip(objects).map(sound).collect()
+    })
+    .await
+}
+
+async fn try_to_fetch(
+    client: &Connection,
+    objects: &[ObjectInfo],
+    fetched: &mut Vec<Option<Bytes>>,
+) -> Result<(), StreamError> {
+    let contents = objects.iter().map(|object| object.content).collect();
+    let mut stream = client.open(&Request::Storage(StorageRequest::FetchBatch { contents })).await?;
+    stream.finish_send();
+    let Reply::Storage(StorageReply::Batch { lengths }) = stream.read_reply(STORAGE_TIMEOUT).await? else {
+        return Err(StreamError::Ended);
+    };
+    for (length, object) in lengths.into_iter().zip(objects) {
+        let Some(length) = length else {
+            fetched.push(None);
+            continue;
+        };
+        if length != object.length {
+            return Err(StreamError::Ended);
+        }
+        let mut bytes = Vec::with_capacity(length as usize);
+        while bytes.len() < length as usize {
+            let piece = stream.read_piece(length as usize - bytes.len()).await?;
+            bytes.extend_from_slice(&piece.ok_or(StreamError::Ended)?);
+        }
+        fetched.push(Some(bytes.into()));
+    }
+    Ok(())
 }
 
 /// The source of the bytes of a store.

@@ -53,6 +53,9 @@ impl Keeper {
                 }
             }
             StorageRequest::StoreObject { .. }
+            | StorageRequest::StoreBatch { .. }
+            | StorageRequest::FetchRecords { .. }
+            | StorageRequest::PutRecords { .. }
             | StorageRequest::FetchRecord { .. }
             | StorageRequest::PutRecord { .. }
                 if lie == Lie::OtherReply =>
@@ -82,6 +85,24 @@ impl Keeper {
                 let me = self.view().me.position;
                 for peer in others.iter().chain([&me]) {
                     stream.say_reply(StorageReply::Durable { peer: *peer });
+                }
+                stream.say_reply(StorageReply::Finished);
+                stream.is_over();
+                None
+            }
+            StorageRequest::StoreBatch { objects, .. } => {
+                let others: &[Position] = match lie {
+                    Lie::FalseHere => &[],
+                    Lie::FalseCopies => &[STRANGER],
+                    _ => return Some((stream, request)),
+                };
+                self.tell_lie();
+                self.false_copies.lock().extend(objects.iter().map(|batched| batched.object.content));
+                let mut stream = stream;
+                stream.say_reply(StorageReply::BatchWanted { objects: Vec::new() });
+                let me = self.view().me.position;
+                for peer in others.iter().chain([&me]) {
+                    stream.say_reply(StorageReply::BatchKept { peer: *peer, missing: Vec::new() });
                 }
                 stream.say_reply(StorageReply::Finished);
                 stream.is_over();
@@ -119,6 +140,9 @@ impl Keeper {
             }
             (Lie::Denial, StorageRequest::WhoHas { .. }) => {
                 Some(StorageReply::Holders { here: false, others: Vec::new() })
+            }
+            (Lie::Denial, StorageRequest::FetchRecords { names }) => {
+                Some(StorageReply::Records { records: vec![None; names.len()], syncing: false })
             }
             (Lie::Denial, StorageRequest::FetchRecord { .. }) => {
                 Some(StorageReply::Record { record: None, syncing: false })

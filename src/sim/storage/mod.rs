@@ -143,6 +143,32 @@ impl World {
         })
     }
 
+    /// Lets a user of a peer store many files of this length at once, each with a name and the label that determines its
+    /// bytes. Returns the id of the operation for each.
+    pub fn store_many(&mut self, at: Slot, named: &[(String, Vec<u8>)], length: u64) -> Vec<u64> {
+        let described = |(name, label): &(String, Vec<u8>)| {
+            let name = FileName::new(name.as_str()).unwrap_or_else(|error| panic!("{error}"));
+            let (object, text) = self.file_of(label, length);
+            (name, object, text)
+        };
+        let stores: Vec<_> = named.iter().map(described).collect();
+        let Some(files) = &mut self.files else { panic!("this world has no files") };
+        let keeper = files.keeper(at).unwrap_or_else(|| panic!("no peer runs at {at}")).clone();
+        let ids: Vec<u64> = stores.iter().map(|_| keeper.next_id()).collect();
+        for (id, (name, ..)) in ids.iter().zip(&stores) {
+            files.under_way.insert(*id, (at, name.clone()));
+        }
+        let ended = ids.clone();
+        let task = async move {
+            for (id, stored) in ended.into_iter().zip(keeper.store_many(stores).await) {
+                keeper.want(FilesEffect::Ended { id, outcome: Outcome::Stored(stored) });
+            }
+        };
+        self.tasks.spawn(at, Box::pin(task));
+        self.go_on();
+        ids
+    }
+
     /// Like [`World::store_labelled`], by a user who describes the file as another object than it is.
     pub fn store_described(
         &mut self,

@@ -106,6 +106,7 @@ impl Real {
 
     pub(super) fn look_at_files(&self) -> Result<(), BlobError> {
         let store = self.store()?;
+        store.settle_journal()?;
         for (content, _) in store.object_ids()? {
             if self.checks_reads {
                 store.scrub(&content)?

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::disk::Failure;
 use super::effect::FilesEffect;
 use super::keeper::Keeper;
 use super::outcome::{Outcome, Requested, StoreFailure, StoredFile};
 use super::stream::Stream;
 use crate::chord::PhaseKind;
 use crate::files::{
-    self, Answering as _, Asker, FetchError, HandedOver, NotFreed, Order, Progress, RingWish, Upstream, Wish,
+    self, Answering as _, Asker, BatchOrder, FetchError, HandedOver, NotFreed, Order, Progress, RingWish,
+    Upstream, Wish,
 };
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{Verdict, content_of, object_of};
@@ -27,9 +29,32 @@ impl Keeper {
     ) -> Result<StoredFile, StoreFailure> {
         let (name, origin) = (name.clone(), Arc::new(text));
         let order = Order { name, object, origin, wait: Wait::Quorum, timeout: STORE_TIMEOUT };
-        match files::store(self, order, Arc::new(Progress::default())).await {
+        let stored = files::store(self, order, Arc::new(Progress::default())).await;
+        self.told(object.content, stored)
+    }
+
+    /// Stores many small objects together; one outcome for each, in their order.
+    pub(super) async fn store_many(
+        self: &Arc<Self>,
+        named: Vec<(FileName, ObjectInfo, Option<Bytes>)>,
+    ) -> Vec<Result<StoredFile, StoreFailure>> {
+        let contents: Vec<ContentId> = named.iter().map(|(_, object, _)| object.content).collect();
+        let order = |(name, object, text): (FileName, ObjectInfo, Option<Bytes>)| BatchOrder {
+            order: Order { name, object, origin: Arc::new(text), wait: Wait::Quorum, timeout: STORE_TIMEOUT },
+            bytes: None,
+        };
+        let stored = files::store_batch(self, named.into_iter().map(order).collect()).await;
+        stored.into_iter().zip(contents).map(|(stored, content)| self.told(content, stored)).collect()
+    }
+
+    fn told(
+        self: &Arc<Self>,
+        content: ContentId,
+        stored: Result<files::Stored, files::StoreFailure<Failure>>,
+    ) -> Result<StoredFile, StoreFailure> {
+        match stored {
             Ok(stored) => Ok(StoredFile {
-                content: object.content,
+                content,
                 record: stored.written.record,
                 holders: stored.copies.living(&self.view()).into_iter().collect(),
                 missing: stored.missing,
@@ -143,6 +168,9 @@ impl Keeper {
             StorageRequest::StoreObject { object, links, role } => {
                 files::accept_object(&self, Upstream::Remote(stream), object, links, role).await;
             }
+            StorageRequest::StoreBatch { objects, role } => {
+                files::accept_batch(&self, stream, objects, role).await;
+            }
             StorageRequest::FetchObject { content, offset } => {
                 // The asking peer finds out.
                 let _ = files::serve_object(&self, stream, content, offset, u64::MAX).await;
@@ -176,6 +204,11 @@ impl Keeper {
             StorageRequest::PutRecord { record, role } => {
                 let from = Asker { entry: from.clone(), through_a_helper: false };
                 Ok(files::accept_record(self, &from, record, role).await)
+            }
+            StorageRequest::FetchRecords { names } => files::answer_records(self, names).await,
+            StorageRequest::PutRecords { records, role } => {
+                let from = Asker { entry: from.clone(), through_a_helper: false };
+                Ok(files::accept_records(self, &from, records, role).await)
             }
             StorageRequest::Offer { objects, records } => {
                 files::answer_offer(self, from, objects, records).await

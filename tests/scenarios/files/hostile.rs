@@ -93,6 +93,9 @@ fn a_ring_lives_with_each_liar() {
             let honest: Vec<Slot> = members(&world).into_iter().filter(|slot| *slot != liar).collect();
             for i in 0..10 {
                 world.store(honest[i % honest.len()], &format!("new-{i}.bin"), stores.length(2 << 20));
+                let small: Vec<(String, Vec<u8>)> =
+                    (0..6).map(|j| (format!("small-{i}-{j}"), format!("{i} {j}").into_bytes())).collect();
+                world.store_many(honest[(i + 1) % honest.len()], &small, 900);
                 world.request(honest[(i + 3) % honest.len()], file.name.as_str());
                 for file in (i..24).step_by(10) {
                     world.request(honest[(i + 5) % honest.len()], &format!("file-{file}"));

@@ -3,6 +3,7 @@
 
 mod again;
 mod away;
+mod batches;
 mod carbonite;
 mod controls;
 mod deaths;

@@ -16,7 +16,7 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use self::model::{Fact, Model, NONE, ROOT, invariants, kind, read, record_in_words, resume_all};
-use crate::blob::{BlobError, Kind, Limits, Loss, MemoryDisk, Notice, PeerFile, Store};
+use crate::blob::{BlobError, Kind, Limits, Loss, MemoryDisk, Notice, PeerFile, SmallObject, Store};
 use crate::id::{ContentId, FileName, Position};
 use crate::outboard::{CHUNK_BYTES, Chain, ChunkHasher};
 use crate::time::{Moment, Timestamp};
@@ -35,12 +35,26 @@ struct Worker {
 impl Worker {
     fn new(disk: MemoryDisk, model: Arc<Mutex<Model>>) -> Done<Worker> {
         // A, B, …: of one chunk and of several, which have outboards.
-        let files: Vec<Vec<u8>> =
-            [700, (1 << 20) + 70_000, (1 << 20) + 5, 400, 2 << 20, 0, 900, 30_000, 1_200]
-                .into_iter()
-                .zip(1..)
-                .map(|(length, seed)| random_bytes(seed, length))
-                .collect();
+        let files: Vec<Vec<u8>> = [
+            700,
+            (1 << 20) + 70_000,
+            (1 << 20) + 5,
+            400,
+            2 << 20,
+            0,
+            900,
+            30_000,
+            1_200,
+            9_000,
+            64 << 10,
+            1,
+            350,
+            80,
+        ]
+        .into_iter()
+        .zip(1..)
+        .map(|(length, seed)| random_bytes(seed, length))
+        .collect();
         model.lock().unwrap().bytes = files.iter().map(|file| (ContentId::of(file), file.clone())).collect();
         step(&model, vec![(Fact::Life, "1".to_owned())], || save_life(&disk, 1))?;
         let store = Store::open(Path::new(ROOT), Arc::new(disk.clone()))?;
@@ -78,6 +92,36 @@ impl Worker {
         })
     }
 
+    /// Keeps small files together, each linked under its name.
+    fn keep(&self, files: &[(usize, &str)], why: Kind, clock: u64) -> Done {
+        let link = |of: &str| Link { name: name(of), clock: Timestamp(clock) };
+        let mut facts = Vec::new();
+        for (file, named) in files {
+            let content = self.content(*file);
+            facts.extend([Fact::Freed(content), Fact::Lease(content)].map(|fact| (fact, NONE.to_owned())));
+            facts.push((Fact::Object(content), kind(why)));
+            facts.push((Fact::Link(name(named)), content.to_string()));
+            // A file that reached its place, and not the index, is taken in as a replica.
+            self.model.lock().unwrap().begin(&[(Fact::Object(content), kind(Kind::Replica))]);
+        }
+        let small = |(file, named): &(usize, &str)| SmallObject {
+            content: self.content(*file),
+            links: vec![link(named)],
+            bytes: self.files[*file].clone(),
+        };
+        self.step(facts, |store| {
+            store
+                .keep_small(files.iter().map(small).collect(), why)
+                .into_iter()
+                .try_for_each(|kept| kept.map(drop))
+        })
+    }
+
+    /// Makes the files of the journal durable, and removes the journal.
+    fn settle(&self) -> Done {
+        self.step(Vec::new(), Store::settle_journal)
+    }
+
     fn record(&self, of: &str, value: &str) -> Done {
         let key = key(of);
         self.step(vec![(Fact::Record(key), record_in_words(value.as_bytes()))], |store| {
@@ -112,8 +156,8 @@ impl Worker {
     }
 }
 
-/// Stores, requests, new versions, removals, copies that are handed over, freed, evicted and pinned, partial transfers,
-/// damage, and the notes of a peer: all on one store.
+/// Stores one by one and together, requests, new versions, removals, copies that are handed over, freed, evicted and pinned,
+/// partial transfers, damage, and the notes of a peer: all on one store.
 fn work(disk: MemoryDisk, model: Arc<Mutex<Model>>) -> Done {
     disk.set_time(Moment::default(), SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000));
     let worker = Worker::new(disk, model)?;
@@ -132,6 +176,17 @@ fn first_life(worker: Worker) -> Done<Worker> {
     worker.step(vec![(Fact::Lease(a), at(5_000)), (Fact::Lease(b), at(5_000))], |store| {
         store.renew_leases(vec![a, b], 5_000)
     })?;
+    // Small files together: three in one write of the journal, and one more in the same segment. Two are needed for
+    // something else before they are settled.
+    let [j, k] = [9, 10].map(|file| worker.content(file));
+    worker.keep(&[(9, "j"), (10, "k"), (11, "l")], Kind::Replica, 1)?;
+    worker.keep(&[(12, "m")], Kind::Requested, 1)?;
+    worker.step(vec![(Fact::Lease(j), at(5_500))], |store| store.renew_leases(vec![j], 5_500))?;
+    worker.place(12, "m")?;
+    worker.step(worker.gone(11, &["l"]), |store| {
+        store.discard(&worker.content(11), |_| true).map(|gone| assert!(gone))
+    })?;
+    worker.settle()?;
     // Requests: copies of the cache, and for people. One of them is then needed as a replica.
     worker.receive(2, Kind::Requested, Some(("c", 1)))?;
     worker.place(2, "c")?;
@@ -181,7 +236,8 @@ fn first_life(worker: Worker) -> Done<Worker> {
     worker.step(vec![(Fact::Link(name("b")), NONE.to_owned())], |store| {
         store.unlink(&name("b"), Timestamp(3))
     })?;
-    let leased = [d, e, f, worker.content(6)].map(|content| (Fact::Lease(content), at(7_000)));
+    let leased =
+        [d, e, f, k, worker.content(6), worker.content(12)].map(|content| (Fact::Lease(content), at(7_000)));
     worker.step(leased.into(), |store| {
         store.lapsed(7_000, 5_000, 10).map(|lapsed| assert_eq!(lapsed.len(), 2))
     })?;
@@ -189,6 +245,12 @@ fn first_life(worker: Worker) -> Done<Worker> {
     facts.push((Fact::Freed(b), "freed".to_owned()));
     worker.step(facts, |store| store.free_lapsed(&b, 5_000).map(|freed| assert!(freed)))?;
     assert!(worker.store.info(&f)?.is_some());
+    // The next life finds these in the journal: a name moves on before they are settled.
+    worker.keep(&[(11, "l"), (13, "n")], Kind::Replica, 6)?;
+    worker.step(vec![(Fact::Link(name("n")), NONE.to_owned())], |store| {
+        store.unlink(&name("n"), Timestamp(7))
+    })?;
+    worker.step(vec![(Fact::Pin(k), "pinned".to_owned())], |store| store.pin(&k).map(drop))?;
     Ok(worker)
 }
 
@@ -199,11 +261,10 @@ fn second_life(worker: &Worker) -> Done {
     worker.receive(1, Kind::Replica, Some(("b", 4)))?;
     worker.record("b", "b, version 3")?;
     worker.step(vec![(Fact::Lease(b), "8000".to_owned())], |store| store.renew_leases(vec![b], 8_000))?;
-    // The cache makes room: the pinned copy stays, the other one goes.
+    // The cache makes room: the pinned copy stays, the other ones go.
     worker.receive(7, Kind::Requested, Some(("h", 1)))?;
-    worker.step(worker.gone(7, &["h"]), |store| {
-        store.set_limits(Limits { capacity: Some(1_000), reserve: Some(0) })
-    })?;
+    let evicted = [worker.gone(7, &["h"]), worker.gone(12, &["m"])].concat();
+    worker.step(evicted, |store| store.set_limits(Limits { capacity: Some(1_000), reserve: Some(0) }))?;
     worker.store.set_limits(Limits::default())?;
     assert!(worker.store.info(&h)?.is_none() && worker.store.info(&d)?.is_some());
     worker.step(vec![(Fact::Pin(d), NONE.to_owned())], |store| store.unpin(&d).map(drop))?;
@@ -223,7 +284,19 @@ fn second_life(worker: &Worker) -> Done {
     let late = key("late");
     worker.step(vec![(Fact::Record(late), NONE.to_owned())], |store| store.remove_record(late))?;
     worker.step(worker.gone(1, &["b"]), |store| store.discard(&b, |_| true).map(|gone| assert!(gone)))?;
-    worker.receive(8, Kind::Replica, Some(("i", 1)))
+    // Small files again: one is here already, one comes anew, one is damaged once it is settled.
+    let here =
+        SmallObject { content: worker.content(13), links: Vec::new(), bytes: worker.files[13].clone() };
+    assert!(matches!(
+        worker.store.keep_small(vec![here], Kind::Replica)[0],
+        Err(BlobError::AlreadyHere { .. })
+    ));
+    worker.keep(&[(12, "m")], Kind::Replica, 8)?;
+    worker.settle()?;
+    damage(worker, 11, &["l"])?;
+    worker.keep(&[(11, "l")], Kind::Replica, 9)?;
+    worker.receive(8, Kind::Replica, Some(("i", 1)))?;
+    worker.settle()
 }
 
 /// A bit of an object flips, and a scrub finds it.
@@ -308,6 +381,8 @@ fn check(disk: &MemoryDisk, model: &Model, n: u64) -> Result<(), String> {
     store.on_notice(move |notice| heard.lock().unwrap().push(notice));
     let is_bad = |notice: &Notice| match notice {
         Notice::Quarantined { object, .. } => !model.damaged.contains(&object.content),
+        // The last write was broken off; what was acknowledged is compared below.
+        Notice::JournalDamaged { .. } => false,
         // Before the first opening has ended, there is nothing in it.
         Notice::IndexRebuilt { .. } => model.opened,
         _ => true,

@@ -1,0 +1,129 @@
+//! Small objects that come with all their bytes, many at once: one append to the journal makes all of them durable.
+
+use super::change::Change;
+use super::claim::Claim;
+use super::error::{BlobError, Result};
+use super::journal::{Entry, Journal};
+use super::part::came;
+use super::promises::Promise;
+use super::store::Store;
+use super::tables::Kind;
+use crate::id::ContentId;
+use crate::outboard::ChunkHasher;
+use crate::wire::{Link, ObjectInfo};
+
+/// A small object and its bytes.
+#[derive(Debug, Clone)]
+pub struct SmallObject {
+    /// The content id that the bytes should have.
+    pub content: ContentId,
+    /// The names under which it is linked.
+    pub links: Vec<Link>,
+    /// All its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// An object that is being kept: its place in the batch, what it is, and its claim and promise until the end.
+struct Coming {
+    at: usize,
+    info: ObjectInfo,
+    entry: Entry,
+    _claim: Claim,
+    _promise: Promise,
+}
+
+impl Store {
+    /// Keeps small objects; durable on return. One result for each, in their order.
+    ///
+    /// # Errors
+    /// For each object those of [`Store::receive`] and [`Receiver::finish`](super::Receiver::finish);
+    /// [`BlobError::TooLong`] for an object that is too long for the journal.
+    pub fn keep_small(&self, objects: Vec<SmallObject>, kind: Kind) -> Vec<Result<ObjectInfo>> {
+        let mut results = Vec::with_capacity(objects.len());
+        let mut coming = Vec::with_capacity(objects.len());
+        let now = self.wall_ms();
+        for (at, object) in objects.into_iter().enumerate() {
+            results.push(self.begin_small(at, object, kind, now).map(|object| {
+                let info = object.info;
+                coming.push(object);
+                info
+            }));
+        }
+        if coming.is_empty() {
+            return results;
+        }
+        let entries: Vec<Entry> = coming.iter_mut().map(|object| object.entry.take_bytes()).collect();
+        let journaled = match self.journal_objects(&entries) {
+            Ok(journaled) => journaled,
+            Err(error) => {
+                self.fail(&mut results, &coming, error);
+                return results;
+            }
+        };
+        let mut placed = Vec::with_capacity(coming.len());
+        for (object, entry) in coming.into_iter().zip(entries) {
+            match self.place_journaled(&entry) {
+                Ok(stamp) => {
+                    self.checks().note(entry.content, stamp, self.now());
+                    // Another peer counts on this copy from now on.
+                    self.uses().promised(&entry.content);
+                    placed.push(object);
+                }
+                Err(error) => {
+                    self.note_failed_write(object.info.length, &error);
+                    results[object.at] = Err(error);
+                }
+            }
+        }
+        let changes: Vec<Change> =
+            placed.iter().flat_map(|object| came(object.info, kind, &object.entry.links, now)).collect();
+        if let Err(error) = self.index().submit_journaled(changes) {
+            // Objects that the index did not take would take the room that the next try needs.
+            for object in &placed {
+                let _lock = self.object_locks().lock(&object.entry.content.0);
+                self.checks().forget(&object.entry.content);
+                self.layout().remove_quietly(&self.layout().object(&object.entry.content));
+            }
+            self.fail(&mut results, &placed, error);
+            return results;
+        }
+        drop(journaled);
+        for object in placed {
+            self.promises().succeeded(object.info.length);
+            object.entry.links.iter().for_each(|link| self.show_link(&link.name));
+        }
+        results
+    }
+
+    fn begin_small(&self, at: usize, object: SmallObject, kind: Kind, now: u64) -> Result<Coming> {
+        self.layout().check()?;
+        let SmallObject { content, links, bytes } = object;
+        let length = bytes.len() as u64;
+        if !Journal::takes(length) {
+            return Err(BlobError::TooLong { length });
+        }
+        let claim = Claim::new(self.receiving(), content)?;
+        // "Already here" applies only to checked bytes; wrong bytes make room for the right ones.
+        if self.check(&content)? {
+            return Err(BlobError::AlreadyHere { content });
+        }
+        let promise = self.promise(length, 0)?;
+        let mut hasher = ChunkHasher::default();
+        hasher.update(&bytes);
+        let (found, outboard) = hasher.finish();
+        if found != content {
+            return Err(BlobError::Mismatch { content, found, resumed: 0 });
+        }
+        let info = ObjectInfo { content, length, outboard: outboard.digest() };
+        let entry = Entry { content, kind, came_ms: now, links, bytes };
+        Ok(Coming { at, info, entry, _claim: claim, _promise: promise })
+    }
+
+    /// Notes that none of these objects is kept, for one reason.
+    fn fail(&self, results: &mut [Result<ObjectInfo>], objects: &[Coming], error: BlobError) {
+        for object in objects {
+            self.note_failed_write(object.info.length, &error);
+            results[object.at] = Err(error.again());
+        }
+    }
+}

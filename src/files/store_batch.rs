@@ -1,0 +1,274 @@
+//! Many stores of small objects at once: the objects go to their owners in batches, then the records to theirs.
+//!
+//! The law is that of a single store: a file is acknowledged when enough copies of its object are durable, the owner of
+//! its key is looked up again, and enough copies of its record are durable after that. All that a batch does not bring
+//! about is stored one by one, with all the patience of a single store.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::batch::{Pieces, give_batch, keep_own_batch};
+use super::batch_names::write_records;
+use super::bytes::{Piece as _, Reader as _};
+use super::env::Env;
+use super::find::find;
+use super::naming::target_of;
+use super::progress::Progress;
+use super::quorum::{StoreFailure, copies_wanted};
+use super::records::Written;
+use super::store::{Order, Stored, store};
+use super::wait::Together;
+use crate::id::{ContentId, FileName, Position};
+use crate::names::NameEdit;
+use crate::replica::{Copies, CopiesWanted, Found};
+use crate::wire::limits::{BATCH_BYTES_MAX, BATCH_OBJECTS_MAX, BATCHED_OBJECT_BYTES_MAX};
+use crate::wire::{BatchMissing, BatchedObject, Link, Missing, StorageReply, StoreRole};
+
+/// One of many stores, and its bytes, if they are at hand already.
+pub struct BatchOrder<E: Env> {
+    /// The order of the store.
+    pub order: Order<E>,
+    /// The bytes of the object. Without them, they are read from the origin.
+    pub bytes: Option<E::Piece>,
+}
+
+/// Stores many objects and their name records; gives a result for each, in their order. The orders wait for as many
+/// copies as the first does.
+pub async fn store_batch<E: Env>(
+    env: &Arc<E>,
+    orders: Vec<BatchOrder<E>>,
+) -> Vec<Result<Stored, StoreFailure<E::DiskError>>> {
+    let stored = store_together(env, &orders).await;
+    let mut results: Vec<Option<Result<Stored, _>>> = stored.into_iter().map(|one| one.map(Ok)).collect();
+    let mut left = orders
+        .into_iter()
+        .enumerate()
+        .filter(|(index, _)| results[*index].is_none())
+        .collect::<Vec<_>>()
+        .into_iter();
+    let mut storing = Together::new();
+    loop {
+        while storing.count() < SINGLES_MAX
+            && let Some((index, BatchOrder { order, .. })) = left.next()
+        {
+            storing.add(async move { (index, store(env, order, Arc::new(Progress::default())).await) });
+        }
+        match storing.next().await {
+            Some((index, result)) => results[index] = Some(result),
+            None => break,
+        }
+    }
+    // Each one that was not stored together was stored alone.
+    results.into_iter().flatten().collect()
+}
+
+/// Stores together what can be: `None` for all that has to be stored alone.
+async fn store_together<E: Env>(env: &Arc<E>, orders: &[BatchOrder<E>]) -> Vec<Option<Stored>> {
+    let mut stored: Vec<Option<Stored>> = orders.iter().map(|_| None).collect();
+    let Some(first) = orders.first() else { return stored };
+    let laws = env.laws();
+    // A simulation without these laws tries single stores.
+    if !laws.bytes_before_name || !laws.owner_looked_up_again {
+        return stored;
+    }
+    let Ok(wanted) = copies_wanted(env, first.order.wait).await else { return stored };
+    let items = Item::take(env, orders).await;
+    let _foreground = env.transfers().pace.foreground();
+    let mut copied = Together::new();
+    for group in groups(env, items, |item| item.batched.object.content.key()).await {
+        copied.add(copy_group(env, group, wanted));
+    }
+    let mut durable = Vec::new();
+    while let Some(group) = copied.next().await {
+        durable.extend(group);
+    }
+    let mut named = Together::new();
+    for group in groups(env, durable, |(item, _): &(Item<E>, Copies)| item.name.key()).await {
+        named.add(name_group(env, group, wanted));
+    }
+    while let Some(group) = named.next().await {
+        for (index, one) in group {
+            stored[index] = Some(one);
+        }
+    }
+    stored
+}
+
+/// One object on its way in a batch.
+struct Item<E: Env> {
+    index: usize,
+    name: FileName,
+    batched: BatchedObject,
+    bytes: Pieces<E>,
+}
+
+impl<E: Env> Item<E> {
+    /// The objects that can go in batches: small ones, each content and each name once.
+    async fn take(env: &Arc<E>, orders: &[BatchOrder<E>]) -> Vec<Item<E>> {
+        let (mut contents, mut names) = (BTreeSet::<ContentId>::new(), BTreeSet::new());
+        let mut items = Vec::new();
+        for (index, BatchOrder { order, bytes }) in orders.iter().enumerate() {
+            let Order { name, object, .. } = order;
+            let is_first = !contents.contains(&object.content) && !names.contains(name);
+            if object.length > BATCHED_OBJECT_BYTES_MAX || !is_first {
+                continue;
+            }
+            let bytes = match bytes {
+                Some(bytes) if bytes.length() == object.length => vec![bytes.clone()],
+                Some(_) => continue,
+                None => match read(env, order).await {
+                    Some(bytes) => bytes,
+                    None => continue,
+                },
+            };
+            contents.insert(object.content);
+            names.insert(name.clone());
+            let link = Link { name: name.clone(), clock: env.next_clock() };
+            let batched = BatchedObject { object: *object, link };
+            items.push(Item { index, name: name.clone(), batched, bytes });
+        }
+        items
+    }
+}
+
+/// The whole bytes of a small object from its origin.
+async fn read<E: Env>(env: &Arc<E>, order: &Order<E>) -> Option<Pieces<E>> {
+    let mut reader = env.read_origin(&order.origin, order.object, 0).await.ok()?;
+    let (mut left, mut bytes) = (order.object.length, Vec::new());
+    while left > 0 {
+        let piece = reader.next().await.ok()??;
+        left = left.checked_sub(piece.length())?;
+        bytes.push(piece);
+    }
+    Some(bytes)
+}
+
+/// Items whose keys have one owner, within the bounds of a batch.
+struct Group<T> {
+    found: Found,
+    items: Vec<T>,
+}
+
+/// Divides items by the owners of their keys. Items whose owner is not found are left out.
+async fn groups<E: Env, T>(env: &Arc<E>, items: Vec<T>, key: impl Fn(&T) -> Position) -> Vec<Group<T>>
+where
+    T: Batched,
+{
+    let mut groups: Vec<Group<T>> = Vec::new();
+    let mut owners: Vec<Found> = Vec::new();
+    for item in items {
+        let key = key(&item);
+        let known = owners.iter().find(|found| found.owns(&key)).cloned();
+        let found = match known {
+            Some(found) => found,
+            None => match find(env, key, 0).await {
+                Ok(found) => {
+                    owners.push(found.clone());
+                    found
+                }
+                Err(_) => continue,
+            },
+        };
+        let takes = |group: &&mut Group<T>| {
+            let bytes: u64 = group.items.iter().map(Batched::bytes).sum();
+            group.found.owner.position == found.owner.position
+                && group.items.len() < BATCH_OBJECTS_MAX
+                && bytes + item.bytes() <= BATCH_BYTES_MAX
+        };
+        match groups.iter_mut().find(takes) {
+            Some(group) => group.items.push(item),
+            None => groups.push(Group { found, items: vec![item] }),
+        }
+    }
+    groups
+}
+
+/// The weight of an item in a batch.
+trait Batched {
+    fn bytes(&self) -> u64;
+}
+
+impl<E: Env> Batched for Item<E> {
+    fn bytes(&self) -> u64 {
+        self.batched.object.length
+    }
+}
+
+impl<E: Env> Batched for (Item<E>, Copies) {
+    /// Only the name goes on.
+    fn bytes(&self) -> u64 {
+        0
+    }
+}
+
+/// Gives a group to its owner. Returns the items of which enough copies are durable, the owner's among them.
+async fn copy_group<E: Env>(
+    env: &Arc<E>,
+    group: Group<Item<E>>,
+    wanted: CopiesWanted,
+) -> Vec<(Item<E>, Copies)> {
+    let Group { found, items } = group;
+    let (objects, bytes): (Vec<BatchedObject>, Vec<Pieces<E>>) =
+        items.iter().map(|item| (item.batched.clone(), item.bytes.clone())).unzip();
+    let mut copies: Vec<Copies> = items.iter().map(|_| Copies::default()).collect();
+    let hear = |peer: Position, missing: Vec<BatchMissing>| {
+        let mut missing = missing.into_iter().peekable();
+        for (index, copies) in copies.iter_mut().enumerate() {
+            let lacks = missing.next_if(|copy| usize::from(copy.index) == index);
+            copies.hear(match lacks {
+                Some(copy) => StorageReply::Missing(Missing { peer, reason: copy.reason }),
+                None => StorageReply::Durable { peer },
+            });
+        }
+        let view = env.view();
+        copies.iter().all(|copies| copies.are_enough(&view, wanted.needed))
+    };
+    let given = if found.owner.position == env.view().me.position {
+        keep_own_batch(env, &objects, &bytes, hear).await
+    } else {
+        give_batch(env, &found.owner, &objects, &bytes, StoreRole::Owner, hear).await
+    };
+    if let Err(reason) = given {
+        tracing::debug!(owner = %env.named(&found.owner.position), %reason, "a batch was not taken whole");
+    }
+    // The owner is looked up again: it must have a copy, and so must enough others.
+    let Some(first) = objects.first().map(|first| first.object.content.key()) else { return Vec::new() };
+    let Ok(found) = find(env, first, 0).await else { return Vec::new() };
+    let view = env.view();
+    let is_acknowledged = |(item, copies): &(Item<E>, Copies)| {
+        let key = item.batched.object.content.key();
+        let is_owned = key == first || found.owns(&key);
+        is_owned && copies.acknowledge(&view, wanted.needed, &found.owner.position)
+    };
+    items.into_iter().zip(copies).filter(is_acknowledged).collect()
+}
+
+/// Writes the records of a group whose names have one owner. Returns the acknowledged stores.
+async fn name_group<E: Env>(
+    env: &Arc<E>,
+    group: Group<(Item<E>, Copies)>,
+    wanted: CopiesWanted,
+) -> Vec<(usize, Stored)> {
+    let edit =
+        |(item, _): &(Item<E>, Copies)| (item.name.clone(), NameEdit::from(target_of(&item.batched.object)));
+    let written = write_records(env.clone(), group.items.iter().map(edit).collect()).await;
+    let Some((first, _)) = group.items.first() else { return Vec::new() };
+    let first = first.name.key();
+    let Ok(found) = find(env, first, 0).await else { return Vec::new() };
+    let view = env.view();
+    let mut stored = Vec::new();
+    for ((item, copies), written) in group.items.into_iter().zip(written) {
+        let key = item.name.key();
+        let is_owned = key == first || found.owns(&key);
+        let is_enough =
+            |written: &Written| written.copies.acknowledge(&view, wanted.needed, &found.owner.position);
+        if let Some(written) = written.filter(|written| is_owned && is_enough(written)) {
+            let missing = copies.missing_of(&view, wanted.most);
+            stored.push((item.index, Stored { copies, missing, written, wanted }));
+        }
+    }
+    stored
+}
+
+/// The most single stores at once of what the batches left.
+const SINGLES_MAX: usize = 16;

@@ -1,0 +1,136 @@
+//! Many stores at once: small files go in batches, a bounded number of which is under way, and the results come in the
+//! order of the files.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::stream::{self, Stream, StreamExt as _};
+
+use super::client::Client;
+use super::handle::Handle;
+use crate::peer::api::{Progress, StoreError, StoreItem, StoreOptions, StoreReport};
+use crate::peer::flows::store::{Hashed, hash, name_of};
+use crate::wire::limits::{
+    BATCHED_OBJECT_BYTES_MAX, CLIENT_BATCH_BYTES_MAX, CLIENT_BATCH_FILES_MAX, FRAME_BYTES_MAX,
+};
+
+type Stored = Result<StoreReport, StoreError>;
+
+impl Handle {
+    /// Stores many files, small ones together. Gives one result for each, in the order of the files; a file that fails
+    /// does not keep the others from being stored.
+    pub fn store_many(&self, items: impl IntoIterator<Item = StoreItem>) -> impl Stream<Item = Stored> {
+        let store = move |together| async move {
+            match together {
+                Together::Failed(error) => vec![Err(error)],
+                Together::One(file, options) => {
+                    vec![self.shared.store_hashed(file, &options, Arc::default()).await]
+                }
+                Together::Batch(files, options) => self.shared.store_files(files, &options).await,
+            }
+        };
+        together(items).map(store).buffered(AT_ONCE_MAX).flat_map(stream::iter)
+    }
+}
+
+impl Client {
+    /// See [`Handle::store_many`]. The files are read by this process, and all go over its one connection.
+    pub fn store_many(&self, items: impl IntoIterator<Item = StoreItem>) -> impl Stream<Item = Stored> {
+        let store = move |together| async move {
+            match together {
+                Together::Failed(error) => vec![Err(error)],
+                Together::One(file, options) => {
+                    vec![self.store_hashed(file, &options, &Arc::new(Progress::default())).await]
+                }
+                Together::Batch(files, options) => self.store_batch(files, &options).await,
+            }
+        };
+        together(items).map(store).buffered(AT_ONCE_MAX).flat_map(stream::iter)
+    }
+}
+
+/// Files that are stored with one command.
+enum Together {
+    /// A file that cannot be read.
+    Failed(StoreError),
+    /// A file that goes alone.
+    One(Hashed, StoreOptions),
+    /// Small files, within the bounds of a command.
+    Batch(Vec<Hashed>, StoreOptions),
+}
+
+type Looked = (Result<Hashed, StoreError>, StoreOptions);
+
+/// Hashes files, several at once, and puts neighbours together.
+fn together(items: impl IntoIterator<Item = StoreItem>) -> impl Stream<Item = Together> {
+    let items: Vec<StoreItem> = items.into_iter().collect();
+    let looked: Pin<Box<dyn Stream<Item = Looked> + Send>> =
+        Box::pin(stream::iter(items).map(look).buffered(HASHED_MAX));
+    stream::unfold((looked, None), |(mut looked, held)| async move {
+        let first = match held {
+            Some(first) => first,
+            None => looked.next().await?,
+        };
+        let (first, options): (Hashed, StoreOptions) = match first {
+            (Err(error), _) => return Some((Together::Failed(error), (looked, None))),
+            (Ok(first), options) => (first, options),
+        };
+        let mut room = Room::default();
+        if !room.takes(&first) {
+            return Some((Together::One(first, options), (looked, None)));
+        }
+        let mut files = vec![first];
+        let held = loop {
+            match looked.next().await {
+                Some((Ok(file), other))
+                    if (other.wait, other.timeout) == (options.wait, options.timeout)
+                        && room.takes(&file) =>
+                {
+                    files.push(file);
+                }
+                other => break other,
+            }
+        };
+        Some((Together::Batch(files, options), (looked, held)))
+    })
+}
+
+async fn look(StoreItem { path, options }: StoreItem) -> Looked {
+    let hashed = async {
+        let name = name_of(&path, &options).await?;
+        let (source, object) = hash(&path, &Arc::new(Progress::default())).await?;
+        Ok(Hashed { path: path.clone(), name, source, object })
+    };
+    (hashed.await, options)
+}
+
+/// The part of a command that is used up.
+#[derive(Default)]
+struct Room {
+    files: usize,
+    bytes: u64,
+    frame_bytes: usize,
+}
+
+impl Room {
+    /// Whether a further file fits; then it is counted.
+    fn takes(&mut self, file: &Hashed) -> bool {
+        let length = file.object.length;
+        let frame_bytes = self.frame_bytes + file.name.as_str().len() + FILE_FRAME_BYTES;
+        let fits = length <= BATCHED_OBJECT_BYTES_MAX
+            && self.files < CLIENT_BATCH_FILES_MAX
+            && self.bytes + length <= CLIENT_BATCH_BYTES_MAX
+            && frame_bytes <= FRAME_BYTES_MAX - FILE_FRAME_BYTES;
+        if fits {
+            *self = Room { files: self.files + 1, bytes: self.bytes + length, frame_bytes };
+        }
+        fits
+    }
+}
+
+/// The commands of one client that are under way at once.
+const AT_ONCE_MAX: usize = 4;
+/// The files that are hashed at once.
+const HASHED_MAX: usize = 8;
+/// The bytes of a file in a command without its name, at most: two digests, lengths.
+const FILE_FRAME_BYTES: usize = 96;
