@@ -14,6 +14,7 @@
 //!   incoming/N.tmp                on their way to their place; removed when the store opens
 //!   quarantine/                   what failed verification, with the reason beside it
 //!   records/N.base, N.log         a second copy of the name records, for a lost index
+//!   known                         hashes of a user's files, by their stamps
 //!   index.redb                    objects, names, records
 //!   reserve                       room for what must be written on a full disk
 //! ```
@@ -43,6 +44,7 @@ mod holders;
 mod identity;
 mod index;
 mod keeping;
+mod known;
 mod lapse;
 mod layout;
 mod leases;
@@ -77,6 +79,7 @@ pub use evict::{Copy, Freeing};
 pub use held::HeldRows;
 pub use holders::Holder;
 pub use identity::PeerFile;
+pub use known::KnownFiles;
 pub use lapse::Unreferenced;
 pub use memory::MemoryDisk;
 pub use notice::Notice;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::command::{
-    Command, ForgetArgs, KeepArgs, LeaveArgs, RequestArgs, SafeToStopArgs, ScrubArgs, StatusArgs, StoreArgs,
+    Command, FilesArgs, ForgetArgs, KeepArgs, LeaveArgs, RequestArgs, STANDARD_INPUT, SafeToStopArgs,
+    ScrubArgs, StatusArgs, StoreArgs,
 };
 use super::link::PeerLink;
 use super::local_time::LocalTime;
@@ -18,8 +19,8 @@ use super::{
     DEGRADED, DONE, FAILED, NOT_FOUND, UNSAFE, format, json, progress, remedy, space, tables, verdict,
 };
 use crate::peer::{
-    Failure, LeaveReport, ObjectBytes, Place, Progress, RequestReport, StopAnswer, StoreOptions, Wanted,
-    WriteError, nearest, peer_list,
+    Failure, LeaveReport, ObjectBytes, Place, PlaceError, Progress, RequestReport, StopAnswer, StoreOptions,
+    Wanted, WriteError, nearest, peer_list,
 };
 
 /// The peer and the output of a command.
@@ -34,7 +35,8 @@ impl Executor<'_> {
         match command {
             Command::Store(args) => self.store(&args).await,
             Command::Request(args) => self.request(&args).await,
-            Command::Cat(args) => self.cat(&args.wanted).await,
+            Command::Cat(args) if args.asked.within.is_some() => self.cat_part(&args.asked).await,
+            Command::Cat(args) => self.cat(&args.asked.wanted).await,
             Command::Whereis(args) => match self.peer.whereis(&args.name, args.a_beginning_will_do).await {
                 Ok(report) => {
                     self.say(args.output.json, &json::whereis(&report), || format::whereis(&report))
@@ -50,6 +52,7 @@ impl Executor<'_> {
                 Err(failure) => self.fail(&failure),
             },
             Command::Files(args) if args.ring => self.files_of_ring(args.output.json).await,
+            Command::Files(args @ FilesArgs { tree: Some(_), .. }) => self.files_of_tree(&args).await,
             Command::Files(args) => match self.peer.files().await {
                 Ok(files) => {
                     self.list(args.output.json, files.iter().map(json::file), || tables::files(&files))
@@ -260,14 +263,22 @@ impl Executor<'_> {
         };
         let mut code = DONE;
         for path in &args.files {
-            code = code.max(self.store_one(path, &options, args.output.json).await);
+            code = code.max(match args.recursive {
+                true => self.store_directory(path, &options, args).await,
+                false => self.store_one(path, &options, args.output.json).await,
+            });
         }
         code
     }
 
     async fn store_one(&self, path: &Path, options: &StoreOptions, as_json: bool) -> u8 {
         let progress = Arc::new(Progress::default());
-        let store = self.peer.store(path, options, &progress);
+        let store = async {
+            match path.as_os_str() == STANDARD_INPUT {
+                true => self.peer.store_standard_input(options, &progress).await,
+                false => self.peer.store(path, options, &progress).await,
+            }
+        };
         match progress::drawn(self.out, &progress, store).await {
             Ok(report) => self.say(as_json, &json::store(&report), || format::store(&report)),
             Err(error) => {
@@ -282,11 +293,15 @@ impl Executor<'_> {
     }
 
     async fn request(&self, args: &RequestArgs) -> u8 {
+        if args.asked.within.is_some() {
+            return self.bring_part(args).await;
+        }
+        let wanted = &args.asked.wanted;
         let done = match &args.output_path {
-            None => self.bring(&args.wanted, true).await.map(|report| (report, None)),
+            None => self.bring(wanted, true).await.map(|report| (report, None)),
             Some(path) if path.as_os_str() == "-" => {
                 // Standard output carries the file.
-                return match self.to_standard_output(&args.wanted).await {
+                return match self.to_standard_output(wanted).await {
                     Ok(Some(report)) => {
                         self.out.note(&match args.output.json {
                             true => json::request(&report, Some("-")).to_string(),
@@ -295,20 +310,21 @@ impl Executor<'_> {
                         DONE
                     }
                     Ok(None) => DONE,
-                    Err(failure) => self.fail_with(&failure, &remedy::request(&failure, &args.wanted)),
+                    Err(failure) => self.fail_with(&failure, &remedy::request(&failure, wanted)),
                 };
             }
-            Some(path) => self.save(&args.wanted, path, args.overwrite).await.map(|report| {
+            Some(path) => self.save(wanted, path, args.overwrite).await.map(|report| {
                 let path = path.to_string_lossy().into_owned();
                 (report, Some(path))
             }),
         };
         match done {
+            Ok((report, _)) if report.is_tree => self.bring_directory(args, report).await,
             Ok((report, path)) => {
                 let path = path.as_deref();
                 self.say(args.output.json, &json::request(&report, path), || format::request(&report, path))
             }
-            Err(failure) => self.fail_with(&failure, &remedy::request(&failure, &args.wanted)),
+            Err(failure) => self.fail_with(&failure, &remedy::request(&failure, wanted)),
         }
     }
 
@@ -334,30 +350,55 @@ impl Executor<'_> {
 
     async fn save(&self, wanted: &Wanted, path: &Path, overwrite: bool) -> Result<RequestReport, Failure> {
         let checked = Place::check(path, overwrite).await;
+        let report = match &checked {
+            // A folder is the place of a tree.
+            Err(PlaceError::Directory { .. }) => self.bring(wanted, false).await.ok().filter(|r| r.is_tree),
+            _ => None,
+        };
+        if let Some(report) = report {
+            return Ok(report);
+        }
         let place = checked.map_err(|error| Failure::new(remedy::place(&error)))?;
-        let (report, bytes) = self.open(wanted).await?;
-        let progress = Progress::default();
-        progress::drawn(self.out, &progress, bytes.save(place, &progress)).await?;
+        let report = self.bring(wanted, false).await?;
+        if !report.is_tree {
+            self.save_at(self.peer.read(report.content).await?, place).await?;
+        }
         Ok(report)
+    }
+
+    /// Writes an object to a path.
+    pub(super) async fn save_bytes(
+        &self,
+        bytes: ObjectBytes,
+        path: &Path,
+        overwrite: bool,
+    ) -> Result<(), Failure> {
+        let checked = Place::check(path, overwrite).await;
+        self.save_at(bytes, checked.map_err(|error| Failure::new(remedy::place(&error)))?).await
+    }
+
+    async fn save_at(&self, bytes: ObjectBytes, place: Place) -> Result<(), Failure> {
+        let progress = Progress::default();
+        progress::drawn(self.out, &progress, bytes.save(place, &progress)).await
     }
 
     /// Writes a file to standard output; returns no report if the reader stops before the end, which is no failure.
     async fn to_standard_output(&self, wanted: &Wanted) -> Result<Option<RequestReport>, Failure> {
-        let (report, bytes) = self.open(wanted).await?;
+        let report = self.bring(wanted, false).await?;
+        let is_whole = self.write_out(self.peer.read(report.content).await?).await?;
+        Ok(is_whole.then_some(report))
+    }
+
+    /// Writes an object to standard output. Returns whether the reader took all of it.
+    pub(super) async fn write_out(&self, bytes: ObjectBytes) -> Result<bool, Failure> {
         match bytes.write_to(io::stdout(), &Progress::default()).await {
-            Ok(_) => Ok(Some(report)),
-            Err(WriteError::Sink(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(None),
+            Ok(_) => Ok(true),
+            Err(WriteError::Sink(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
             Err(WriteError::Sink(error)) => {
                 Err(Failure::new(format!("cannot write to standard output: {error}")))
             }
             Err(WriteError::Source(failure)) => Err(failure),
         }
-    }
-
-    async fn open(&self, wanted: &Wanted) -> Result<(RequestReport, ObjectBytes), Failure> {
-        let report = self.bring(wanted, false).await?;
-        let bytes = self.peer.read(report.content).await?;
-        Ok((report, bytes))
     }
 
     async fn files_of_ring(&self, as_json: bool) -> u8 {

@@ -10,7 +10,7 @@ use crate::peer::{
     Client, DropReport, EvictReport, Failure, ForgetReport, Handle, HistoryReport, LeavePlan, LeaveReport,
     MemberLine, ObjectBytes, PinReport, PingReport, Progress, RemoveReport, RequestReport, RestoreReport,
     RingFiles, RingLine, ScrubReport, StatusReport, StopReport, StopSpan, StoreError, StoreOptions,
-    StoreReport, VersionChoice, Wanted, WhereisReport,
+    StoreReport, TreePeer, VersionChoice, Wanted, WhereisReport,
 };
 use crate::wire::FileEntry;
 
@@ -34,6 +34,31 @@ impl PeerLink {
         match self {
             PeerLink::InProcess(peer) => peer.store(path, options, progress).await,
             PeerLink::Remote(peer) => peer.store(path, options, progress).await,
+        }
+    }
+
+    /// The same peer, for commands about directories.
+    pub(super) fn for_trees(&self) -> TreePeer<'_> {
+        match self {
+            PeerLink::InProcess(peer) => TreePeer::InProcess(peer),
+            PeerLink::Remote(peer) => TreePeer::Remote(peer),
+        }
+    }
+
+    /// Stores standard input, which at a prompt is the prompt's own.
+    pub(super) async fn store_standard_input(
+        &self,
+        options: &StoreOptions,
+        progress: &Arc<Progress>,
+    ) -> Result<StoreReport, StoreError> {
+        match self {
+            PeerLink::InProcess(_) => Err(Failure::new(
+                "standard input has the commands of this prompt: `quoit store - --as NAME` at a shell stores it",
+            )
+            .into()),
+            PeerLink::Remote(peer) => {
+                peer.store_input(std::io::stdin(), Path::new("standard input"), options, progress).await
+            }
         }
     }
 

@@ -23,11 +23,13 @@
 //! | `offers` | answers the offers of other peers: which objects and records are wanted |
 //! | `records` | reads and writes name records |
 //! | `shares` | the limits on transfers at the same time, in all and for each peer |
+//! | `renew` | renews the leases of objects at their replicas |
 //! | `repair` | rounds that make missing copies again |
 //! | `restore` | makes an earlier version of a name the current one again |
 //! | `search` | the content that a name stands for, and the holders of an object |
 //! | `store` | a store, until it is acknowledged |
 //! | `takeover` | takes over the peer's ranges |
+//! | `trees` | the leases of the files of a tree |
 //! | `wait` | waits for the first of several futures, and with a timeout |
 //!
 //! The flows are asynchronous functions without a runtime. A running peer gives them tokio, the network and the disk;
@@ -58,12 +60,14 @@ mod progress;
 mod push;
 mod quorum;
 mod records;
+mod renew;
 mod repair;
 mod restore;
 mod search;
 mod shares;
 mod store;
 mod takeover;
+mod trees;
 mod wait;
 
 pub use ask::ask_storage;
@@ -80,7 +84,7 @@ pub use free::{
 };
 pub use history::{Versions, answer_history, versions_of};
 pub use laws::Laws;
-pub use leases::{answer_renew, keep_leases, renew};
+pub use leases::{answer_renew, keep_leases};
 pub use leave::{HandedOver, Remains, StayReason, hand_over_and_wait, why_stay};
 pub use naming::{Renamed, edit_name};
 pub use offers::answer_offer;
@@ -88,10 +92,11 @@ pub use progress::Progress;
 pub use push::{Feed, Given, LiveFrom, Passed, PushFailure, push, push_exchange};
 pub use quorum::{StoreFailure, copies_wanted};
 pub use records::{LATE_WORD, STORAGE_TIMEOUT, Written, accept_record, answer_record, resolve};
+pub use renew::renew;
 pub use repair::{RoundLog, answer_sync, planned, repair, round};
 pub use restore::{RestoreFailure, Restored, restore};
 pub use search::{answer_who_has, holders_of, other_holders, resolve_soon};
 pub use shares::{Foreground, Pace, Party, Slot, Slots, Transfers};
-pub use store::{Order, Stored, store};
+pub use store::{Order, Stored, put, store};
 pub use takeover::take_over;
 pub use wait::{Either, Task, Together, race, timeout};

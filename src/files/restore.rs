@@ -6,13 +6,14 @@ use std::time::Duration;
 use super::env::Env;
 use super::find::FindError;
 use super::history::{Versions, versions_of};
-use super::leases::renew;
 use super::naming::{Renamed, edit_name};
 use super::quorum::StoreFailure;
 use super::records::LATE_WORD;
+use super::renew::renew;
 use super::search::holders_of;
+use super::trees::renew_tree;
 use crate::id::{ContentId, FileName};
-use crate::names::{Chosen, NameEdit, NameHistory, Version, object_of};
+use crate::names::{Chosen, NameEdit, NameHistory, Version, object_of, tree_of};
 use crate::wire::{Link, ObjectInfo, Reference, VersionChoice};
 
 /// A version that was restored.
@@ -67,8 +68,12 @@ pub async fn restore<E: Env>(
     }
     // From here on the bytes stay, whatever became of the names that referred to them.
     let link = Link { name: name.clone(), clock: from.record.clock };
-    let reference = Reference { content: object.content, link, current: false };
-    if !renew(env, vec![reference]).await {
+    let reference = Reference { content: object.content, link: link.clone(), current: false };
+    let mut renewed = renew(env, vec![reference]).await;
+    if let Some(tree) = tree_of(&from.record) {
+        renewed = renewed && renew_tree(env, tree, &link).await;
+    }
+    if !renewed {
         let why = "too few of the peers that keep its bytes answer".to_owned();
         return Err(RestoreFailure::Write(StoreFailure::Name(why)));
     }

@@ -25,7 +25,7 @@ mod votes;
 pub use choice::{Chosen, Version};
 pub use history::{Bygones, HISTORY_MAX, NameHistory, PastRecord, PutRefusal};
 pub use record::{
-    CLOCK_AHEAD_MAX_MS, CheckedRecord, Greatest, NameEdit, Rank, content_of, next_record, object_of,
+    CLOCK_AHEAD_MAX_MS, CheckedRecord, Greatest, NameEdit, Rank, content_of, next_record, object_of, tree_of,
 };
 pub use ring_clock::{CLOCK_WRONG_MS, RingClock};
 pub use votes::{Verdict, Vote, Votes};

@@ -34,7 +34,7 @@ pub enum ClientRequest {
         /// The time to wait for them, in milliseconds.
         timeout_ms: u64,
     },
-    /// Brings a file to the peer. `-> Progress…, Received`.
+    /// Brings a file to the peer. `-> Progress…, Received | ReceivedTree`.
     Request {
         /// The name or the content id of the file.
         wanted: Wanted,
@@ -133,6 +133,32 @@ pub enum ClientRequest {
         /// Statements of the ring CA, at most [`limits::REVOKED_MAX`].
         revoked: Vec<SignedRevocation>,
     },
+    /// Makes this object, whose bytes the client has, durable in the ring without a name: a file of a tree.
+    /// `-> Progress…, Placed`.
+    Put {
+        /// The content id, length and outboard digest of the object.
+        object: ObjectInfo,
+        /// The number of durable copies to wait for.
+        wait: Wait,
+        /// The time to wait for them, in milliseconds.
+        timeout_ms: u64,
+    },
+    /// Stores a tree, all of whose files are durable already. `-> Progress…, Stored`.
+    StoreTree {
+        /// The name under which the tree is stored.
+        name: FileName,
+        /// The content id, length and outboard digest of the tree.
+        object: ObjectInfo,
+        /// The number of durable copies to wait for.
+        wait: Wait,
+        /// The time to wait for them, in milliseconds.
+        timeout_ms: u64,
+    },
+    /// The bytes of an object that a tree describes. `-> Progress…, Object`, then its bytes.
+    Open {
+        /// The object as the tree describes it.
+        object: ObjectInfo,
+    },
 }
 
 /// A reply to a client's command.
@@ -219,6 +245,10 @@ pub enum ClientReply {
     },
     /// A file of the peer that is pinned there.
     PinnedFile(FileEntry),
+    /// An object without a name is durable.
+    Placed,
+    /// A requested name stands for a directory, whose tree has arrived at the peer. Its files are asked for one by one.
+    ReceivedTree(RequestReport),
 }
 
 /// Why a command was not done, in words for people.

@@ -33,6 +33,7 @@ mod silent;
 mod space;
 mod starting;
 mod tickets;
+mod trees;
 mod usage;
 mod verdict;
 mod versions;

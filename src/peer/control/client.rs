@@ -1,17 +1,21 @@
 //! A peer of another process, commanded over `quoit-client/1`: the same methods and reports as
 //! [`crate::peer::Handle`].
 
+use std::fs::DirBuilder;
+use std::io::Read;
 use std::num::NonZeroU64;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::task::JoinSet;
 
 use super::choice::{Chosen, PeerChoice};
+use super::gifts::Gifts;
+use super::spool::spool;
 use crate::backoff::Backoff;
-use crate::blob::{BlobError, Source, is_in_use};
+use crate::blob::{KnownFiles, Source, is_in_use};
 use crate::id::{ContentId, FileName};
 use crate::peer::api::{
     ConnectError, DropReport, EvictReport, Failure, ForgetReport, HistoryReport, LeavePlan, LeaveReport,
@@ -19,20 +23,17 @@ use crate::peer::api::{
     RingLine, ScrubReport, StatusReport, StopReport, StopSpan, StoreError, StoreOptions, StoreReport,
     Verdict, VersionChoice, Wanted, WhereisReport,
 };
-use crate::peer::flows::bytes::read_ahead;
-use crate::peer::flows::store::{hash, name_of, unreadable};
-use crate::transport::{
-    ClientConnection, CommandReplies, DialError, Refusal, RequestStream, StreamError, spawn_blocking,
-};
+use crate::peer::boot::folders::cache_dir;
+use crate::peer::flows::store::{Hashed, forget, hash, known_files, name_of, requestable, unreadable};
+use crate::transport::{ClientConnection, CommandReplies, DialError, Refusal, StreamError, spawn_blocking};
 use crate::wire::limits::{LISTED_MAX, PIECE_BYTES};
-use crate::wire::{
-    ClientReply, ClientRequest, FileEntry, ObjectInfo, Reply, Request, SignedRevocation, StorageReply,
-    StorageRequest,
-};
+use crate::wire::{ClientReply, ClientRequest, FileEntry, ObjectInfo, SignedRevocation};
 
 /// A connection to the peer that is commanded.
 pub struct Client {
     link: Arc<ClientConnection>,
+    /// The files whose bytes the peer may ask for.
+    gifts: Gifts,
     described: String,
     /// The peer's data directory, if it is on this machine.
     data_dir: Option<PathBuf>,
@@ -58,6 +59,7 @@ impl Client {
         match connect_in_turn(&chosen).await {
             Ok(link) => Ok(Client {
                 link: Arc::new(link),
+                gifts: Gifts::default(),
                 described: chosen.described,
                 data_dir: chosen.data_dir,
                 idle: Progress::default(),
@@ -82,22 +84,100 @@ impl Client {
         progress: &Arc<Progress>,
     ) -> Result<StoreReport, StoreError> {
         let name = name_of(path, options).await?;
-        let (source, object) = hash(path, progress).await?;
-        let trouble: Arc<Mutex<Option<BlobError>>> = Arc::default();
-        let mut giving = JoinSet::new();
-        giving.spawn(give(self.link.clone(), source, object, trouble.clone()));
-        let timeout_ms = options.timeout.as_millis() as u64;
-        let command = ClientRequest::Store { name, object, wait: options.wait, timeout_ms };
-        let stored = self.ask(&command, progress, |reply| match reply {
+        let known = self.known_files(options).await;
+        let Hashed { source, object, known_as } = hash(path, known.clone(), progress).await?;
+        let stored = self.store_source(path, (name, source, object), false, options, progress).await;
+        if stored.is_err() {
+            forget(known, known_as).await;
+        }
+        stored
+    }
+
+    /// Stores bytes whose length is not known before their end, under the name in the options. They are written once, to a
+    /// file without a name in incoming/ of the peer if it is on this machine; of an input that fails nothing remains.
+    /// `shown` is the name of the input for people.
+    ///
+    /// # Errors
+    /// The errors of [`Client::store`]; [`StoreError::Nameless`] and [`StoreError::NoBytes`].
+    pub async fn store_input(
+        &self,
+        input: impl Read + Send + 'static,
+        shown: &Path,
+        options: &StoreOptions,
+        progress: &Arc<Progress>,
+    ) -> Result<StoreReport, StoreError> {
+        let name = options.name.clone().ok_or_else(|| StoreError::Nameless { path: shown.to_owned() })?;
+        let refused = |source| StoreError::Name { path: shown.to_owned(), source };
+        let name = requestable(name).map_err(refused)?;
+        let (source, object) = spool(input, self.data_dir(), shown, progress).await?;
+        self.store_source(shown, (name, source, object), false, options, progress).await
+    }
+
+    /// Stores an object whose bytes are a file's; `path` is that of the file for people.
+    pub(super) async fn store_source(
+        &self,
+        path: &Path,
+        (name, source, object): (FileName, Source, ObjectInfo),
+        is_tree: bool,
+        options: &StoreOptions,
+        progress: &Arc<Progress>,
+    ) -> Result<StoreReport, StoreError> {
+        let (wait, timeout_ms) = (options.wait, options.timeout.as_millis() as u64);
+        let command = match is_tree {
+            true => ClientRequest::StoreTree { name, object, wait, timeout_ms },
+            false => ClientRequest::Store { name, object, wait, timeout_ms },
+        };
+        let take = |reply| match reply {
             ClientReply::Stored(report) => Some(report),
             _ => None,
-        });
-        let stored = stored.await;
-        // The defect of the file says more than the fact that its bytes did not come.
-        let trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match trouble {
-            Some(error) if stored.is_err() => Err(unreadable(path, error)),
-            _ => Ok(stored?),
+        };
+        self.give(path, (source, object), &command, progress, take).await
+    }
+
+    /// Makes an object durable in the ring without a name; its bytes are a file's.
+    pub(super) async fn put(
+        &self,
+        path: &Path,
+        source: Source,
+        object: ObjectInfo,
+        options: &StoreOptions,
+    ) -> Result<(), StoreError> {
+        let (wait, timeout_ms) = (options.wait, options.timeout.as_millis() as u64);
+        let command = ClientRequest::Put { object, wait, timeout_ms };
+        let take = |reply| matches!(reply, ClientReply::Placed).then_some(());
+        self.give(path, (source, object), &command, &Progress::default(), take).await
+    }
+
+    /// Sends a command for which the peer asks for the bytes of a file.
+    async fn give<T>(
+        &self,
+        path: &Path,
+        (source, object): (Source, ObjectInfo),
+        command: &ClientRequest,
+        progress: &Progress,
+        take: impl FnMut(ClientReply) -> Option<T>,
+    ) -> Result<T, StoreError> {
+        let gift = self.gifts.offer(&self.link, source, object);
+        let done = self.ask(command, progress, take).await;
+        match gift.trouble() {
+            // The defect of the file says more than the fact that its bytes did not come.
+            Some(error) if done.is_err() => Err(unreadable(path, error)),
+            _ => Ok(done?),
+        }
+    }
+
+    /// The hashes of this user's files that are known.
+    pub(super) async fn known_files(&self, options: &StoreOptions) -> Option<Arc<KnownFiles>> {
+        match &self.data_dir {
+            Some(dir) => known_files(dir, options).await,
+            None => {
+                let cache = cache_dir().filter(|_| !options.hash_again)?;
+                let made = cache.clone();
+                spawn_blocking(move || DirBuilder::new().recursive(true).mode(0o700).create(made))
+                    .await
+                    .ok()?;
+                known_files(&cache, options).await
+            }
         }
     }
 
@@ -114,6 +194,7 @@ impl Client {
         let command = ClientRequest::Request { wanted: wanted.clone(), keep };
         let received = self.ask(&command, progress, |reply| match reply {
             ClientReply::Received(report) => Some(report),
+            ClientReply::ReceivedTree(report) => Some(RequestReport { is_tree: true, ..report }),
             _ => None,
         });
         received.await
@@ -124,7 +205,16 @@ impl Client {
     /// # Errors
     /// The errors of [`crate::peer::Handle::read`], in words.
     pub async fn read(&self, content: ContentId) -> Result<ObjectBytes, Failure> {
-        let mut replies = self.command(&ClientRequest::Read { content, offset: 0 }).await?;
+        self.bytes_by(&ClientRequest::Read { content, offset: 0 }, content).await
+    }
+
+    /// The bytes of an object that a tree describes.
+    pub(super) async fn open(&self, object: ObjectInfo) -> Result<ObjectBytes, Failure> {
+        self.bytes_by(&ClientRequest::Open { object }, object.content).await
+    }
+
+    async fn bytes_by(&self, command: &ClientRequest, content: ContentId) -> Result<ObjectBytes, Failure> {
+        let mut replies = self.command(command).await?;
         loop {
             match self.next(&mut replies).await? {
                 // The peer is looking for holders, or checks its own copy.
@@ -583,60 +673,6 @@ impl ObjectBytes {
     }
 }
 
-/// Sends the peer the bytes of a file, as often as it asks, until this task is aborted.
-async fn give(
-    link: Arc<ClientConnection>,
-    source: Source,
-    object: ObjectInfo,
-    trouble: Arc<Mutex<Option<BlobError>>>,
-) {
-    let mut gifts = JoinSet::new();
-    while let Some(stream) = link.asked().await {
-        while gifts.try_join_next().is_some() {}
-        if gifts.len() >= GIFTS_MAX {
-            // Dropping the stream tells the peer to stop.
-            continue;
-        }
-        let (source, trouble) = (source.clone(), trouble.clone());
-        gifts.spawn(async move {
-            if let Err(Some(error)) = give_once(stream, &source, object).await {
-                *trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-            }
-        });
-    }
-}
-
-/// Answers one request of the peer for the bytes. The error is that of the file, or `None` if the peer failed.
-async fn give_once(
-    mut stream: RequestStream,
-    source: &Source,
-    object: ObjectInfo,
-) -> Result<(), Option<BlobError>> {
-    let gone = |_: StreamError| None;
-    let offset = match stream.read_request().await.map_err(gone)? {
-        Request::Storage(StorageRequest::FetchObject { content, offset })
-            if content == object.content && offset <= object.length =>
-        {
-            offset
-        }
-        _ => {
-            let not_here = Reply::Storage(StorageReply::NotHere);
-            stream.send_reply(&not_here).await.map_err(gone)?;
-            return stream.finish().await.map_err(gone);
-        }
-    };
-    stream.send_reply(&Reply::Storage(StorageReply::Object(object))).await.map_err(gone)?;
-    let mut reader = source.reader(offset);
-    let mut pieces = read_ahead(move || reader.read_piece());
-    while let Some(piece) = pieces.recv().await {
-        match piece {
-            Ok(piece) => stream.send_piece(piece).await.map_err(gone)?,
-            Err(error) => return Err(Some(error)),
-        }
-    }
-    stream.finish().await.map_err(gone)
-}
-
 /// Connects, and tries again while many simultaneous commands take all places for a moment.
 async fn connect_in_turn(chosen: &Chosen) -> Result<ClientConnection, DialError> {
     let (begin, mut backoff) = (Instant::now(), TURN_BACKOFF);
@@ -672,5 +708,3 @@ const TURN_MAX: Duration = Duration::from_secs(15);
 const TURN_BACKOFF: Backoff = Backoff::steady(Duration::from_millis(100));
 /// The most entries of one list.
 const ENTRIES_MAX: u32 = 10_000_000;
-/// The most simultaneous requests for the bytes of one file.
-const GIFTS_MAX: usize = 16;

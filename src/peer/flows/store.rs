@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::blob::{BlobError, Source};
+use crate::blob::{BlobError, KnownFiles, Source, Stamp};
 use crate::files::{self, GiveError, Order, StoreFailure};
-use crate::id::{FileName, FileNameError, Position};
+use crate::id::{ContentId, FileName, FileNameError, Position};
 use crate::peer::api::{Progress, StoreError, StoreOptions, StoreReport, Wanted};
 use crate::peer::shared::Shared;
 use crate::replica::WaitError;
@@ -29,9 +29,33 @@ impl Shared {
         // A peer that cannot store says so before the file is read.
         let wanted = files::copies_wanted(self, options.wait).await;
         wanted.map_err(|failure| self.store_error(&name, path, failure))?;
-        let (source, object) = hash(path, &progress).await?;
+        let known = known_files(self.store.dir(), options).await;
+        let Hashed { source, object, known_as } = hash(path, known.clone(), &progress).await?;
         let origin = Origin::File(source, path.to_owned());
-        self.store_object(Offered { name, object, origin }, options, progress).await
+        let stored =
+            self.store_object(Offered { name, object, is_tree: false, origin }, options, progress).await;
+        if stored.is_err() {
+            forget(known, known_as).await;
+        }
+        stored
+    }
+
+    /// Makes an object durable in the ring without a name.
+    ///
+    /// # Errors
+    /// The same as for [`Shared::store`]; `shown` stands for the name.
+    pub(in crate::peer) async fn put_object(
+        self: &Arc<Self>,
+        shown: FileName,
+        object: ObjectInfo,
+        origin: Origin,
+        options: &StoreOptions,
+        progress: Arc<Progress>,
+    ) -> Result<(), StoreError> {
+        let path = origin.path_or(&shown);
+        let limits = (options.wait, options.timeout);
+        let placed = files::put(self, object, Arc::new(origin), limits, progress).await;
+        placed.map_err(|failure| self.store_error(&shown, &path, failure))
     }
 
     /// Stores an object whose bytes come from its origin.
@@ -45,14 +69,12 @@ impl Shared {
         progress: Arc<Progress>,
     ) -> Result<StoreReport, StoreError> {
         let begin = Instant::now();
-        let Offered { name, object, origin } = offered;
-        let path = match &origin {
-            Origin::File(_, path) => path.clone(),
-            Origin::Client(_) => PathBuf::from(name.as_str()),
-        };
+        let Offered { name, object, is_tree, origin } = offered;
+        let path = origin.path_or(&name);
         let order = Order {
             name: name.clone(),
             object,
+            is_tree,
             origin: Arc::new(origin),
             wait: options.wait,
             timeout: options.timeout,
@@ -115,6 +137,8 @@ impl Shared {
 pub(in crate::peer) struct Offered {
     pub name: FileName,
     pub object: ObjectInfo,
+    /// Whether the object is the tree of a directory.
+    pub is_tree: bool,
     pub origin: Origin,
 }
 
@@ -126,22 +150,64 @@ pub(in crate::peer) enum Origin {
     Client(Connection),
 }
 
-/// Reads a file once to its end.
+impl Origin {
+    /// The path of the file, or the name of the object.
+    fn path_or(&self, name: &FileName) -> PathBuf {
+        match self {
+            Origin::File(_, path) => path.clone(),
+            Origin::Client(_) => PathBuf::from(name.as_str()),
+        }
+    }
+}
+
+/// A user's file, and the object that it is.
+pub(in crate::peer) struct Hashed {
+    pub source: Source,
+    pub object: ObjectInfo,
+    /// The stamp by which the file was known, so that it was not read.
+    pub known_as: Option<Stamp>,
+}
+
+/// Reads a file once to its end, unless it is known.
 ///
 /// # Errors
 /// [`StoreError`] names the file and its defect.
 pub(in crate::peer) async fn hash(
     path: &Path,
+    known: Option<Arc<KnownFiles>>,
     progress: &Arc<Progress>,
-) -> Result<(Source, ObjectInfo), StoreError> {
+) -> Result<Hashed, StoreError> {
     let (file, progress) = (path.to_owned(), progress.clone());
     let hashed = spawn_blocking(move || {
         let source = Source::open(&file)?;
         progress.begin(0, source.length());
-        let (object, _) = source.hash(&mut |_| {})?;
-        Ok((source, object))
+        let (object, was_known) = source.identify(known.as_deref(), &mut |_| {})?;
+        let known_as = was_known.then_some(*source.stamp());
+        Ok(Hashed { source, object, known_as })
     });
     hashed.await.map_err(|error| unreadable(path, error))
+}
+
+/// The hashes of a user's files that are known in this folder; `None` if the options distrust them, or they cannot be had.
+pub(in crate::peer) async fn known_files(dir: &Path, options: &StoreOptions) -> Option<Arc<KnownFiles>> {
+    if options.hash_again {
+        return None;
+    }
+    let dir = dir.to_owned();
+    match spawn_blocking(move || KnownFiles::open(&dir)).await {
+        Ok(known) => Some(Arc::new(known)),
+        Err(error) => {
+            tracing::debug!(%error, "no hash is known");
+            None
+        }
+    }
+}
+
+/// Forgets the hash of a file that was not stored: perhaps its bytes are other ones.
+pub(in crate::peer) async fn forget(known: Option<Arc<KnownFiles>>, known_as: Option<Stamp>) {
+    if let (Some(known), Some(stamp)) = (known, known_as) {
+        spawn_blocking(move || known.forget(&stamp)).await;
+    }
 }
 
 /// The name under which a file is to be stored. A path that is not a file is reported first, since it has no name for
@@ -157,11 +223,25 @@ pub(in crate::peer) async fn name_of(path: &Path, options: &StoreOptions) -> Res
         }
         (None, None) => return Err(refused(FileNameError::Empty)),
     };
-    // A request for an address would be read as something else. A name that is spelt like a version goes first.
+    requestable(name).map_err(refused)
+}
+
+/// A name by which a file can be requested. A request for an address would be read as something else. A name that is
+/// spelt like a version goes first.
+///
+/// # Errors
+/// [`FileNameError::Address`].
+pub(in crate::peer) fn requestable(name: FileName) -> Result<FileName, FileNameError> {
     match name.as_str().parse() {
         Ok(Wanted::Name(_) | Wanted::Version { .. }) => Ok(name),
-        _ => Err(refused(FileNameError::Address)),
+        _ => Err(FileNameError::Address),
     }
+}
+
+/// An object without a name, as errors name it.
+pub(in crate::peer) fn content_name(content: &ContentId) -> FileName {
+    // 64 hexadecimal digits are a file name.
+    FileName::new(content.to_string()).unwrap_or_else(|error| unreachable!("{error}"))
 }
 
 pub(in crate::peer) fn unreadable(path: &Path, error: BlobError) -> StoreError {

@@ -59,7 +59,7 @@ pub use outcome::{Acknowledged, Ended, Moved, Outcome, Requested, StoreFailure, 
 pub use settings::FileSettings;
 
 use self::keeper::Keeper;
-use self::span::file_of;
+use self::span::{file_of, tree_of};
 use super::lock::Lock;
 use super::network::{Slot, mixed};
 use super::world::World;
@@ -142,6 +142,20 @@ impl World {
         let (_, text) = self.file_of(label, length);
         self.begin(at, name, move |keeper, name| async move {
             Outcome::Stored(keeper.store(&name, described, text).await)
+        })
+    }
+
+    /// Lets a user of a peer store a directory of the files that these labels determine, each of this length.
+    ///
+    /// # Panics
+    /// When stores are not real: the ring reads trees.
+    pub fn store_tree(&mut self, at: Slot, name: &str, labels: &[&[u8]], length: u64) -> u64 {
+        let files: Vec<(ObjectInfo, Option<Bytes>)> =
+            labels.iter().map(|label| self.file_of(label, length)).collect();
+        assert!(files.iter().all(|(_, text)| text.is_some()), "a tree has real bytes");
+        let objects: Vec<ObjectInfo> = files.iter().map(|(object, _)| *object).collect();
+        self.begin(at, name, move |keeper, name| async move {
+            Outcome::Stored(keeper.store_tree(&name, files, tree_of(&objects)).await)
         })
     }
 
