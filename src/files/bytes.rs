@@ -46,6 +46,9 @@ pub enum StreamError {
     /// The stream ended although more bytes or answers were due.
     #[error("the stream ended early")]
     Ended,
+    /// Another peer sends the object faster.
+    #[error("another peer sends the object faster")]
+    GaveWay,
     /// Nothing came, or nothing was taken, before the timeout.
     #[error("silent for {waited_ms} ms")]
     Silent {

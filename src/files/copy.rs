@@ -18,8 +18,8 @@ use super::records::STORAGE_TIMEOUT;
 use super::shares::Party;
 use super::wait::{Either, Together, race, timeout};
 use crate::chord::PhaseKind;
-use crate::id::ContentId;
-use crate::replica::{Copies, NotKept, StoreDuty, store_duty};
+use crate::id::{ContentId, Position};
+use crate::replica::{Copies, NotKept, StoreDuty, TransferId, store_duty};
 use crate::time::Moment;
 use crate::wire::limits::{LINKS_PER_OBJECT_MAX, REASON_BYTES_MAX};
 use crate::wire::{
@@ -76,20 +76,44 @@ impl<E: Env> Upstream<E> {
 pub struct Arrival<E: Env> {
     env: Arc<E>,
     content: ContentId,
+    id: TransferId,
 }
 
 impl<E: Env> Arrival<E> {
-    /// Notes that a transfer of this object begins.
-    pub fn begin(env: &Arc<E>, content: ContentId) -> Arrival<E> {
-        env.with_arrivals(|arrivals| arrivals.begin(content));
-        Arrival { env: env.clone(), content }
+    /// Notes that a transfer of this object begins; `giver` is the peer that gives a copy of its own.
+    pub fn begin(env: &Arc<E>, content: ContentId, giver: Option<Position>) -> Arrival<E> {
+        let id = env.with_arrivals(|arrivals| arrivals.begin(content, giver));
+        Arrival { env: env.clone(), content, id }
+    }
+
+    /// Notes that the bytes of this transfer are taken from now on.
+    fn take(&self) {
+        let now = self.env.now();
+        self.env.with_arrivals(|arrivals| arrivals.take(now, &self.content, self.id));
+    }
+
+    fn came(&self, bytes: u64) {
+        self.env.with_arrivals(|arrivals| arrivals.came(&self.content, self.id, bytes));
+    }
+
+    /// Notes that this transfer waits for another one of the same object.
+    fn wait(&self) {
+        let now = self.env.now();
+        self.env.with_arrivals(|arrivals| arrivals.wait(now, &self.content, self.id));
+    }
+
+    /// Waits until a faster peer is to go on with this transfer.
+    async fn gives_way(&self) {
+        while !self.env.with_arrivals(|arrivals| arrivals.gives_way(&self.content, self.id)) {
+            self.env.sleep_until(self.env.now() + GIVE_WAY_LOOK).await;
+        }
     }
 }
 
 impl<E: Env> Drop for Arrival<E> {
     fn drop(&mut self) {
         let now = self.env.now();
-        self.env.with_arrivals(|arrivals| arrivals.end(now, &self.content));
+        self.env.with_arrivals(|arrivals| arrivals.end(now, &self.content, self.id));
     }
 }
 
@@ -110,11 +134,15 @@ pub async fn accept_object<E: Env>(
         }
         return;
     };
-    let _arrival = Arrival::begin(env, object.content);
+    let giver = match &role {
+        StoreRole::Replica { chain } if chain.is_empty() => upstream.party().certain(),
+        StoreRole::Replica { .. } | StoreRole::Owner => None,
+    };
+    let arrival = Arrival::begin(env, object.content, giver);
     // A peer that is just entering the ring is worth a short wait.
     env.view_until(ENTRANCE_WAIT, |view| view.phase != PhaseKind::Entering).await;
     let done = match store_duty(&env.view(), env.copies(), &object, role) {
-        Ok(duty) => accept_and_pass_on(env, &mut upstream, object, links, duty).await,
+        Ok(duty) => accept_and_pass_on(env, &mut upstream, &arrival, (object, links), duty).await,
         Err(why @ NotKept::TooLong { .. }) => {
             upstream.reply(own_word(env, &Err(MissingReason::Final(why.to_string())))).await
         }
@@ -129,18 +157,19 @@ pub async fn accept_object<E: Env>(
 async fn accept_and_pass_on<E: Env>(
     env: &Arc<E>,
     upstream: &mut Upstream<E>,
-    object: ObjectInfo,
-    links: Vec<Link>,
+    arrival: &Arrival<E>,
+    (object, links): (ObjectInfo, Vec<Link>),
     duty: StoreDuty,
 ) -> Result<(), StreamError> {
     let (chain, given) = (&duty.chain, Given { object, links, cause: Cause::Store });
     let (word, words) = mpsc::channel(WORDS_MAX);
-    let copied = match receive_for(env, upstream, object).await? {
+    let copied = match receive_for(env, upstream, arrival, object).await? {
         Ok(Some(incoming)) => {
             let offset = incoming.offset();
             upstream.reply(StorageReply::Proceed { offset }).await?;
             let feed = pass_on_live(env, &given, chain.clone(), LiveFrom::Here(offset), word.clone());
-            let copied = write_and_feed(env, upstream, incoming, &given, duty.owner, feed).await?;
+            arrival.take();
+            let copied = write_and_feed(upstream, arrival, incoming, &given, duty.owner, feed).await?;
             if copied.is_ok() {
                 env.copy_came(&object.content, upstream.party().certain(), true);
             }
@@ -262,6 +291,7 @@ pub async fn receive<E: Env>(
 async fn receive_for<E: Env>(
     env: &Arc<E>,
     upstream: &mut Upstream<E>,
+    arrival: &Arrival<E>,
     object: ObjectInfo,
 ) -> Result<Result<Option<E::Incoming>, E::DiskError>, StreamError> {
     let (mut last, mut seen, mut looked, mut hashed) = (env.now(), 0, env.now(), 0);
@@ -273,6 +303,7 @@ async fn receive_for<E: Env>(
             }
             received => return Ok(received),
         }
+        arrival.wait();
         env.sleep_until(env.now() + RECEIVING_PAUSE).await;
         if env.now().since(looked) < TELL_RECEIVING {
             continue;
@@ -311,25 +342,31 @@ async fn tell_of_hashing<E: Env, T>(
 /// Reads all bytes, writes them, and gives each piece to the next peer. A disk that fails here does not keep the bytes
 /// from the next peer.
 async fn write_and_feed<E: Env>(
-    env: &Arc<E>,
     upstream: &mut Upstream<E>,
+    arrival: &Arrival<E>,
     mut incoming: E::Incoming,
     given: &Given,
     owner: bool,
     mut feed: Option<Next<E>>,
 ) -> Result<Result<(), MissingReason>, StreamError> {
-    let object = given.object;
+    let (env, object) = (&arrival.env, given.object);
     let mut left = object.length - incoming.offset();
     let mut came = Ok(());
+    let mut gives_way = std::pin::pin!(arrival.gives_way());
     while left > 0 {
-        let piece = match upstream.piece(left).await {
-            Ok(piece) => piece,
-            Err(error) => {
+        let piece = match race(upstream.piece(left), gives_way.as_mut()).await {
+            Either::Left(Ok(piece)) => piece,
+            Either::Left(Err(error)) => {
                 came = Err(error);
+                break;
+            }
+            Either::Right(()) => {
+                came = Err(StreamError::GaveWay);
                 break;
             }
         };
         left = left.saturating_sub(piece.length());
+        arrival.came(piece.length());
         pass(env, &mut feed, Passed::Piece(piece.clone())).await;
         // When the disk has failed, the rest is still read, so that the sender hears why.
         incoming.write(piece).await;
@@ -576,6 +613,8 @@ const FEED_PIECES_MAX: usize = 8;
 const WORDS_MAX: usize = 32;
 /// The time that the next peer of a chain may keep a transfer waiting, in all.
 const SLOW_PATIENCE: Duration = Duration::from_secs(2);
+/// The time between two looks whether a transfer is to give way.
+const GIVE_WAY_LOOK: Duration = Duration::from_millis(250);
 /// The time between two reports on the hashing of local bytes, or on another peer's transfer.
 const TELL_RECEIVING: Duration = Duration::from_secs(1);
 /// The time for which another peer's transfer of the same object is waited for, since its last byte.

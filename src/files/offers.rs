@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::env::Env;
 use crate::id::ContentId;
 use crate::wire::limits::OFFERS_PER_MESSAGE_MAX;
-use crate::wire::{OfferedRecord, StorageReply};
+use crate::wire::{Entry, OfferedRecord, StorageReply};
 
 /// Handles `Offer`: answers which of these this peer lacks and can take, and no other peer sends it at the moment.
 ///
@@ -13,6 +13,7 @@ use crate::wire::{OfferedRecord, StorageReply};
 /// The reason when too much is offered, this peer is not a member, or its holdings cannot be read.
 pub async fn answer_offer<E: Env>(
     env: &Arc<E>,
+    from: &Entry,
     objects: Vec<ContentId>,
     records: Vec<OfferedRecord>,
 ) -> Result<StorageReply, String> {
@@ -29,5 +30,5 @@ pub async fn answer_offer<E: Env>(
     let (objects, records_here) = env.look_at_offer(objects, records).await?;
     let records_unwanted = records_here.into_iter().zip(are_bygones).map(|(here, bygone)| here || bygone);
     let now = env.now();
-    Ok(env.with_arrivals(|arrivals| arrivals.answer_offer_in_part(now, objects, records_unwanted)))
+    Ok(env.with_arrivals(|arrivals| arrivals.answer_offer(now, from.position, objects, records_unwanted)))
 }

@@ -346,6 +346,10 @@ async fn send_bytes<E: Env>(
             }
             let begun = env.now();
             match race(downstream.send(slice), notified(too_slow.as_deref())).await {
+                // It takes no more of this, from this peer; it takes other objects.
+                Either::Left(Err(StreamError::Cancelled)) => {
+                    return Err(PushFailure::Peer(MissingReason::NotYet));
+                }
                 Either::Left(sent) => sent.map_err(|_| PushFailure::Peer(MissingReason::Unreachable))?,
                 Either::Right(()) => {
                     // The others do not wait for it; its bytes so far serve the owner, which gives it the rest.

@@ -56,7 +56,7 @@ mod unkept;
 mod verdict;
 
 pub use agreements::{Agreements, Extent, Mark};
-pub use arrivals::{Arrivals, Presence};
+pub use arrivals::{Arrivals, Presence, TransferId};
 pub use copies::{Copies, CopiesWanted, WaitError};
 pub use duty::{ChainWords, NotKept, StoreDuty, put_duty, store_duty};
 pub use election::{Election, all_is_seen};

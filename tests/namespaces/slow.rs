@@ -78,11 +78,8 @@ fn a_joiner_behind_a_slow_line_gets_everything() {
 
 /// Goal: repair makes copies at fast peers in the time of a fast line, whatever a slow peer does meanwhile. When a
 /// second peer dies 45 s after the first, no file is down to one copy, and soon each fast peer has its files.
-///
-/// This fails since repair compares digests: after 45 s two of 400 files are still missing at a fast peer. It runs by
-/// command, with `QUOIT_SLOW_REPAIR=1`, until that is mended.
 #[test]
-#[ignore = "needs --all, namespaces, QUOIT_SLOW_REPAIR"]
+#[ignore = "needs --all, namespaces"]
 fn repair_does_not_wait_for_a_slow_peer() {
     let mut lab = Lab::new();
     let (slow, mut peers) = (146, vec![36, 73, 109, 146, 182, 219, 255]);

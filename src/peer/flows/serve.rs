@@ -177,7 +177,7 @@ impl Shared {
                 if objects.len() <= OFFERS_PER_MESSAGE_MAX {
                     self.flows.health.hear_offer(&from.entry, &objects);
                 }
-                files::answer_offer(self, objects, records).await
+                files::answer_offer(self, &from.entry, objects, records).await
             }
             StorageRequest::Unkept => Ok(self.flows.hopeless.report()),
             StorageRequest::Health => Ok(self.answer_health().await),

@@ -165,7 +165,9 @@ impl Keeper {
                 let from = Asker { entry: from.clone(), through_a_helper: false };
                 Ok(files::accept_record(self, &from, record, role).await)
             }
-            StorageRequest::Offer { objects, records } => files::answer_offer(self, objects, records).await,
+            StorageRequest::Offer { objects, records } => {
+                files::answer_offer(self, from, objects, records).await
+            }
             StorageRequest::Compare { ranges } => files::answer_compare(self, from, ranges).await,
             StorageRequest::Sync => Ok(files::answer_sync(self, from).await),
             StorageRequest::MayFree { content, sure } => {

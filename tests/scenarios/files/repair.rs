@@ -251,3 +251,26 @@ const ROUND: Duration = Duration::from_secs(31);
 const ROUNDS: u32 = 20;
 /// The files that are stored while a peer is away.
 const NEW_FILES: u64 = 20;
+
+/// Goal: repair makes copies at fast peers in the time of a fast line, whatever a slow peer does meanwhile, also where
+/// the slow peer owns what is missing. When a second peer dies, no file is down to one copy.
+#[test]
+fn repair_does_not_wait_for_a_slow_owner() {
+    for seed in seeds(0..4) {
+        let mut world = World::converged(seed, RingSettings::default(), 7, SECOND, 4_096);
+        world.enable_files_with(FileSettings { slice_bytes: 16 << 10, ..FileSettings::default() });
+        world.place_files(400, 300_000);
+        world.run_for(MINUTE);
+        let slow = members(&world)[0];
+        world.network.set_line(slow, 32_000, 300_000, true);
+        for _ in 0..2 {
+            let dies = members(&world)[2];
+            let died = world.now();
+            world.crash_slot(dies);
+            let repaired = world.run_until(SECOND * 20, |world| check::in_place_except_at(world, Some(slow)));
+            repaired.unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+            println!("seed {seed}: all copies at fast peers after {:?}", world.now().since(died));
+        }
+        assert_eq!(world.files_lost(), 0, "seed {seed}");
+    }
+}
