@@ -15,9 +15,9 @@ use super::tables::{Cut, Table};
 use super::{DONE, json};
 use crate::id::escaped;
 use crate::peer::{
-    BringError, BroughtTree, ChangeKind, Failure, FoundEntry, FoundTree, ObjectBytes, Progress,
-    RequestReport, StoreOptions, TreeChange, TreeLine, TreeOptions, TreePlan, TreeReport, Wanted, bring_tree,
-    find_tree, find_tree_of, plan_tree, store_tree,
+    BringError, BroughtTree, ChangeKind, Failure, FoundTree, ObjectBytes, Progress, RequestReport,
+    StoreOptions, TreeChange, TreeLine, TreeOptions, TreePlan, TreeReport, Wanted, bring_tree, find_tree,
+    find_tree_of, plan_tree, store_tree,
 };
 
 impl Executor<'_> {
@@ -68,8 +68,8 @@ impl Executor<'_> {
             (None, _) => found,
             (Some(path), None) => found.only(path)?,
             (Some(path), Some(folder)) => match found.open(peer, path).await? {
-                FoundEntry::File(bytes) => return self.save_part(args, (found, bytes), folder).await,
-                FoundEntry::Other => found.below(path)?,
+                Some(bytes) => return self.save_part(args, (found, bytes), folder).await,
+                None => found.below(path)?,
             },
         };
         if folder.is_some_and(|folder| folder.as_os_str() == "-") {
@@ -121,8 +121,8 @@ impl Executor<'_> {
             let Some(path) = &asked.within else { return Ok(()) };
             let found = self.find(asked).await?;
             match found.open(self.peer.for_trees(), path).await? {
-                FoundEntry::File(bytes) => Ok(self.write_out(bytes).await.map(drop)?),
-                FoundEntry::Other => Err(BringError::Peer(Failure::new(format!(
+                Some(bytes) => Ok(self.write_out(bytes).await.map(drop)?),
+                None => Err(BringError::Peer(Failure::new(format!(
                     "{asked} is no file; `files` lists what is in it"
                 )))),
             }

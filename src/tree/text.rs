@@ -100,7 +100,7 @@ fn mode_text(mode: Mode) -> String {
 
 fn mode_of(text: &[u8]) -> Option<Mode> {
     let is_octal = text.len() == 3 && text.iter().all(|digit| (b'0'..=b'7').contains(digit));
-    is_octal.then(|| Mode::of_bits(text.iter().fold(0, |bits, digit| bits << 3 | u32::from(digit - b'0'))))
+    is_octal.then(|| Mode::of_bits(text.iter().fold(0, |bits, digit| (bits << 3) | u32::from(digit - b'0'))))
 }
 
 fn time_text(time: FileTime) -> String {

@@ -28,14 +28,6 @@ pub struct FoundTree {
     what: String,
 }
 
-/// The entry at a path of a tree.
-pub enum FoundEntry {
-    /// A file; its bytes.
-    File(ObjectBytes),
-    /// A directory or a symbolic link.
-    Other,
-}
-
 /// Finds a tree.
 ///
 /// # Errors
@@ -90,15 +82,15 @@ impl FoundTree {
         Ok(FoundTree { report: self.report.clone(), tree, what: self.what.clone() })
     }
 
-    /// Opens the file at a path.
+    /// Opens the file at a path; `None` if the entry there is a directory or a link.
     ///
     /// # Errors
     /// [`BringError::NoEntry`]; its bytes do not come.
-    pub async fn open(&self, peer: TreePeer<'_>, path: &TreePath) -> Result<FoundEntry, BringError> {
+    pub async fn open(&self, peer: TreePeer<'_>, path: &TreePath) -> Result<Option<ObjectBytes>, BringError> {
         let entry = self.tree.entry(path).ok_or_else(|| self.lacks(path))?;
         match entry.object() {
-            Some(object) => Ok(FoundEntry::File(peer.open(*object).await?)),
-            None => Ok(FoundEntry::Other),
+            Some(object) => Ok(Some(peer.open(*object).await?)),
+            None => Ok(None),
         }
     }
 

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use crate::blob::{KnownFiles, Source};
 use crate::id::{ContentId, FileName};
-use crate::peer::api::{
-    Failure, Progress, ReadError, RequestReport, StoreError, StoreOptions, StoreReport, Wanted,
-};
+use crate::peer::api::{Failure, Progress, RequestReport, StoreError, StoreOptions, StoreReport, Wanted};
 use crate::peer::control::client::{Client, ObjectBytes};
 use crate::peer::control::handle::Handle;
 use crate::peer::flows::store::{Offered, Origin, content_name, known_files};
@@ -48,7 +46,7 @@ impl TreePeer<'_> {
         match self {
             TreePeer::InProcess(peer) => {
                 let opened = peer.shared.bytes_of_described(object, Arc::default()).await;
-                let (object, pieces) = opened.map_err(|error: ReadError| Failure::from(error))?;
+                let (object, pieces) = opened.map_err(Failure::from)?;
                 Ok(ObjectBytes::of_pieces(object, pieces))
             }
             TreePeer::Remote(peer) => peer.open(object).await,
