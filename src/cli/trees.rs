@@ -27,11 +27,11 @@ impl Executor<'_> {
         let (progress, peer) = (Arc::new(Progress::default()), self.peer.for_trees());
         let done = if args.dry_run {
             let plan = plan_tree(peer, path, &options, &progress);
-            let plan = progress::drawn_as(Counted::Files, self.out, &progress, plan).await;
+            let plan = progress::drawn_as(Counted::Directory, self.out, &progress, plan).await;
             plan.map(|plan| self.say(args.output.json, &plan_json(&plan), || plan_text(&plan)))
         } else {
             let store = store_tree(peer, path, &options, &progress);
-            let stored = progress::drawn_as(Counted::Files, self.out, &progress, store).await;
+            let stored = progress::drawn_as(Counted::Directory, self.out, &progress, store).await;
             stored.map(|report| self.say(args.output.json, &report_json(&report), || report_text(&report)))
         };
         done.unwrap_or_else(|error| {
@@ -79,7 +79,7 @@ impl Executor<'_> {
         let kept_as = kept_as(&found, asked);
         let progress = Arc::new(Progress::default());
         let brought = bring_tree(peer, found, folder, &kept_as, args.overwrite, &progress);
-        let brought = progress::drawn_as(Counted::Files, self.out, &progress, brought).await?;
+        let brought = progress::drawn_as(Counted::Directory, self.out, &progress, brought).await?;
         let what = asked.to_string();
         Ok(self.say(args.output.json, &brought_json(&brought), || brought_text(&what, &brought)))
     }
