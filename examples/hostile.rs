@@ -64,7 +64,8 @@ async fn main() -> Result<(), Failure> {
     let mut running = Vec::new();
     for (attack, from) in ATTACKS.into_iter().zip(from.iter().cycle()) {
         let authority = if matches!(attack, Attack::ForeignCertificate) { &foreign } else { &ring };
-        let endpoint = endpoint(&authority.issue(Placement::SelfPlaced, None)?, *from)?;
+        let endpoint =
+            endpoint(&authority.issue(Placement::SelfPlaced(quoit::id::Weight::ONE), None)?, *from)?;
         let done = Arc::new(AtomicU64::new(0));
         let counted = done.clone();
         let task = tokio::spawn(async move {

@@ -6,12 +6,18 @@
     scripts/measure.py transfer [--rounds 5] [--mebibytes 1024]               store and request beside cp and rsync
     scripts/measure.py hostile  [--seconds 60] [--from 127.0.0.1,…]           requests while a member floods the peer
     scripts/measure.py commands [--rounds 3] [--commands 1000]                `quoit request` in a shell loop
+    scripts/measure.py served   [--rounds 20] [--mebibytes 256]               kill -9 of the peer that serves a read
+    scripts/measure.py scrub    [--rounds 3] [--files 1000] [--mebibytes 1024]  bit rot found and healed; rate; its effect
     scripts/measure.py local    [--rounds 3] [--mebibytes 1024] [--files 1000]  request of what is there already
+    scripts/measure.py idle     [--seconds 60]                                memory and processor of idle peers with 20 connections
+    scripts/measure.py bulk     [--rounds 5] [--mebibytes 1024] [--against BIN] [--user NAME]
+                                time, processor time and memory of one large file, of two builds in turn, beside rsync
 
 It uses target/release/quoit (or --bin) and a temporary folder (or --root), starts peers on ports from
 --base-port on, and ends every process that it started.
 """
-import argparse, hashlib, os, random, re, shutil, signal, statistics, subprocess, sys, tempfile, threading, time
+import argparse, hashlib, json, os, pwd, random, re, shutil, signal, statistics, subprocess, sys, tempfile, threading
+import time
 
 BOUND = 120.0
 
@@ -28,7 +34,7 @@ class Peer:
         # This measures the repair, not the time for which it waits for a peer to come back.
         self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True,
-                                        env={**os.environ, "QUOIT_AWAY_LIMIT": "0"})
+                                        env={**os.environ, "QUOIT_AWAY_LIMIT": "0"}, **ring.as_user)
         for pipe, lines in ((self.process.stderr, self.lines), (self.process.stdout, self.out)):
             threading.Thread(target=self.read, args=(pipe, lines), daemon=True).start()
 
@@ -72,6 +78,13 @@ class Peer:
         with open(f"/proc/{self.process.pid}/status") as status:
             return int(re.search(r"VmHWM:\s+(\d+)", status.read()).group(1)) / 1024
 
+    def forget_peak(self):
+        with open(f"/proc/{self.process.pid}/clear_refs", "w") as refs:
+            refs.write("5")
+
+    def cpu_seconds(self):
+        return cpu_seconds(self.process.pid)[0]
+
     def resident_mib(self):
         with open(f"/proc/{self.process.pid}/status") as status:
             return int(re.search(r"VmRSS:\s+(\d+)", status.read()).group(1)) / 1024
@@ -84,7 +97,11 @@ class Ring:
     def __init__(self, options):
         self.bin = os.path.abspath(options.bin)
         self.root = tempfile.mkdtemp(prefix="quoit-measure-", dir=options.root)
-        self.base_port, self.peers = options.base_port, {}
+        self.base_port, self.peers, self.as_user = options.base_port, {}, {}
+        if options.user:
+            entry = pwd.getpwnam(options.user)
+            os.chown(self.root, entry.pw_uid, entry.pw_gid)
+            self.as_user = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
     def found(self, number, *options):
         peer = self.peers[number] = Peer(self, number, "init", str(number), *options)
@@ -96,8 +113,8 @@ class Ring:
         peer.wait_for(r" is active")
         return peer
 
-    def run(self, number):
-        peer = self.peers[number] = Peer(self, number, "run")
+    def run(self, number, *options):
+        peer = self.peers[number] = Peer(self, number, "run", *options)
         peer.wait_for(r" is active")
         return peer
 
@@ -221,6 +238,140 @@ def transfer(ring, options):
         daemon.wait()
 
 
+def bulk(_, options):
+    """One large file in a ring of four with three copies, by commands of the shell: stored at a replica, requested at
+    the fourth peer, and written from there to a file of the person. Each build has a new ring in each round."""
+    builds = [options.bin] + ([options.against] if options.against else [])
+    figures = {}
+    for round_ in range(options.rounds):
+        turn = builds if round_ % 2 == 0 else builds[::-1]
+        for build in turn:
+            ring = Ring(argparse.Namespace(**{**vars(options), "bin": build}))
+            try:
+                for what, figure in bulk_round(ring, options, with_rsync=build == turn[-1]).items():
+                    figures.setdefault((what, os.path.basename(build) if what != "rsync" else ""), []).append(figure)
+            finally:
+                ring.end()
+    print(f"{options.mebibytes} MiB, user {options.user or 'as this script'}, {options.rounds} rounds; medians, and least to worst")
+    for (what, build), values in sorted(figures.items()):
+        if what == "pings":
+            trips = [trip for round_ in values for trip in round_]
+            print(f"{what:14} {build:20} to the holders during a request: p50 {at(trips, 50):.2f} ms, "
+                  f"p99 {at(trips, 99):.2f} ms, worst {max(trips):.2f} ms ({len(trips)} pings)")
+            continue
+        took, cpu, peak = zip(*values)
+        peak = f", peak of a peer {max(peak):.0f} MiB" if max(peak) else ""
+        print(f"{what:14} {build:20} {statistics.median(took):.2f} s ({min(took):.2f} to {max(took):.2f}), "
+              f"{statistics.median(cpu):.2f} CPU s ({min(cpu):.2f} to {max(cpu):.2f}){peak}", flush=True)
+    for (what, build), values in sorted(figures.items()):
+        if what == "request":
+            ratios = [rsync[0] / own[0] for own, rsync in zip(values, figures.get(("rsync", ""), []))]
+            if ratios:
+                row(f"request of {build}: times the speed of rsync", ratios, "")
+
+
+def bulk_round(ring, options, with_rsync):
+    numbers = [36, 109, 182, 255]
+    ring.found(numbers[0])
+    for number in numbers[1:]:
+        ring.join(number, numbers[0])
+    settle(ring)
+    folder = os.path.join(ring.root, "files")
+    os.mkdir(folder)
+    os.chown(folder, ring.as_user.get("user", -1), ring.as_user.get("group", -1))
+    path = os.path.join(folder, "big")
+    with open(path, "wb") as file, open("/dev/urandom", "rb") as noise:
+        for _ in range(options.mebibytes):
+            file.write(noise.read(1 << 20))
+    os.sync()
+    want = digest(path)
+    holders = replicas(want, numbers)
+    target = next(ring.peers[number] for number in numbers if number not in holders)
+
+    def measured(peer, *command):
+        for each in ring.peers.values():
+            each.forget_peak()
+        before, begin = sum(each.cpu_seconds() for each in ring.peers.values()), time.monotonic()
+        client = subprocess.Popen([ring.bin, *command, "--data-dir", peer.dir, "--certs-dir",
+                                   os.path.join(ring.root, "certs")], stdout=subprocess.DEVNULL, **ring.as_user)
+        _, status, usage = os.wait4(client.pid, 0)
+        took = time.monotonic() - begin
+        client.returncode = os.waitstatus_to_exitcode(status)
+        if client.returncode:
+            sys.exit(f"{command} failed")
+        cpu = sum(each.cpu_seconds() for each in ring.peers.values()) - before + usage.ru_utime + usage.ru_stime
+        return took, cpu, max(each.peak_mib() for each in ring.peers.values())
+
+    def same(copy):
+        if digest(copy) != want:
+            sys.exit("the file that came is another one")
+
+    figures = {"store": measured(ring.peers[holders[1]], "store", "--wait", "all", path)}
+    os.sync()
+    ended, pings = threading.Event(), []
+    beside = threading.Thread(target=lambda: pings.extend(pings_until(target, holders, ended)))
+    beside.start()
+    figures["request"] = measured(target, "request", "big")
+    ended.set()
+    beside.join()
+    figures["pings"] = pings
+    same(os.path.join(target.dir, "received", "big"))
+    copy = os.path.join(folder, "copy")
+    figures["request -o"] = measured(target, "request", "big", "-o", copy)
+    same(copy)
+    os.remove(copy)
+    if with_rsync and (daemon := rsync_daemon(ring)[0]):
+        os.sync()
+        os.rename(path, os.path.join(ring.root, "rsync", "big"))
+        before, begin = sum(cpu_seconds(daemon.pid)), time.monotonic()
+        client = subprocess.Popen(["rsync", "--fsync", "--whole-file",
+                                   f"rsync://127.0.0.1:{ring.base_port - 1}/here/big", copy])
+        _, _, usage = os.wait4(client.pid, 0)
+        took = time.monotonic() - begin
+        client.returncode = 0
+        time.sleep(0.3)  # the daemon collects its child
+        figures["rsync"] = (took, sum(cpu_seconds(daemon.pid)) - before + usage.ru_utime + usage.ru_stime, 0)
+        daemon.terminate()
+        daemon.wait()
+    return figures
+
+
+def idle(ring, options):
+    """Twenty-one peers that all know each other, and nothing to do."""
+    numbers = list(range(5, 255, 12))
+    ring.found(numbers[0])
+    for number in numbers[1:]:
+        ring.join(number, numbers[0])
+    settle(ring)
+    time.sleep(10)
+    before, begin = [peer.cpu_seconds() for peer in ring.peers.values()], time.monotonic()
+    time.sleep(options.seconds)
+    took = time.monotonic() - begin
+    shares = [(peer.cpu_seconds() - cpu) / took * 100 for peer, cpu in zip(ring.peers.values(), before)]
+    row(f"resident memory of an idle peer among {len(numbers)}", [peer.resident_mib() for peer in ring.peers.values()], "MiB", 1)
+    row(f"its share of a core in {options.seconds} s", shares, "%", 3)
+
+
+def pings_until(peer, numbers, ended):
+    """Pings these peers in turn until told to end; the round trips in milliseconds."""
+    trips, turn = [], 0
+    while not ended.is_set():
+        number, turn, begin = numbers[turn % len(numbers)], turn + 1, time.monotonic()
+        peer.say(f"Ping {number}")
+        peer.wait_for(r"^  4  ", begin, peer.out)
+        lines = [re.match(r"  \d  ([\d.]+) ms", line) for at_, line in list(peer.out) if at_ >= begin]
+        trips += [float(line.group(1)) for line in lines if line]
+    return trips
+
+
+def cpu_seconds(pid):
+    """The processor time of a process, and of its children that have ended."""
+    with open(f"/proc/{pid}/stat") as stat:
+        fields = stat.read().rsplit(") ", 1)[1].split()
+    ticks = os.sysconf("SC_CLK_TCK")
+    return (int(fields[11]) + int(fields[12])) / ticks, (int(fields[13]) + int(fields[14])) / ticks
+
+
 def commands(ring, options):
     """The same command again and again, each a process of its own; and what that leaves in the peer."""
     numbers = [36, 73, 109, 146, 182, 219, 255]
@@ -285,6 +436,168 @@ def local(ring, options):
     row(f"request of {options.mebibytes} MiB that is here, again", figures["big, again"], "s")
     row(f"{options.files} requests of 10 KiB that are here, first after the start", figures["small, first"], "s")
     row(f"{options.files} requests of 10 KiB that are here, again", figures["small, again"], "s")
+
+
+def served(ring, options):
+    """A peer is killed while it serves the bytes of a long read: how long the read stands still, and how long a new read
+    takes of a file that the dead peer owned."""
+    numbers = [36, 73, 109, 146, 182, 219, 255]
+    ring.found(numbers[0])
+    for number in numbers[1:]:
+        ring.join(number, numbers[0])
+    settle(ring)
+    chance, small, still, fresh, given = random.Random(3), {number: [] for number in numbers}, [], [], []
+    prepared = 0
+    while min(len(names) for names in small.values()) < options.rounds:
+        content = chance.randbytes(10 * 1024)
+        owner = replicas(hashlib.sha256(content).hexdigest(), numbers)[0]
+        if len(small[owner]) < options.rounds:
+            path = os.path.join(ring.root, f"small-{prepared}")
+            with open(path, "wb") as file:
+                file.write(content)
+            small[owner].append(os.path.basename(path))
+            prepared += 1
+            ring.peers[numbers[0]].done(f"Store --wait all {path}", f"^Stored {os.path.basename(path)} ")
+    for i in range(options.rounds):
+        path = os.path.join(ring.root, f"long-{i}")
+        with open(path, "wb") as file:
+            for _ in range(options.mebibytes):
+                file.write(chance.randbytes(1 << 20))
+        want = digest(path)
+        holders = replicas(want, numbers)
+        ring.peers[numbers[0]].done(f"Store --wait all {path}", f"^Stored long-{i} ")
+        os.remove(path)
+        # One of the two before the holders reads: it has no copy, nor of a file that one of them owns.
+        first = numbers.index(holders[0])
+        reader = next(number for number in (numbers[first - 1], numbers[first - 2]) if number != numbers[0])
+        before = {number: read_bytes(ring.peers[number]) for number in holders}
+        command = [ring.bin, "cat", f"long-{i}", "--data-dir", ring.peers[reader].dir, "--certs-dir",
+                   os.path.join(ring.root, "certs")]
+        cat = subprocess.Popen(command, stdout=subprocess.PIPE)
+        hashed, moments = hashlib.sha256(), []
+
+        def read():
+            while piece := cat.stdout.read1(1 << 20):
+                moments.append(time.monotonic())
+                hashed.update(piece)
+
+        reading = threading.Thread(target=read)
+        reading.start()
+        share = 0
+        while share < 0.2:
+            server = max(holders, key=lambda number: read_bytes(ring.peers[number]) - before[number])
+            share = (read_bytes(ring.peers[server]) - before[server]) / (options.mebibytes << 20)
+        given.append(share)
+        killed = ring.peers[server].kill()
+        # At the same moment another read begins, of a file that the dead peer owned.
+        name = small[server].pop()
+        fresh.append(ring.peers[reader].done(f"Request {name}", f"^Received {name} "))
+        reading.join()
+        if cat.wait() != 0 or hashed.hexdigest() != want:
+            sys.exit(f"round {i}: the read failed, or brought other bytes")
+        after = [moment for moment in moments if moment >= killed]
+        still.append(max(b - a for a, b in zip([killed] + after, after)))
+        ring.run(server)
+        settle(ring)
+    print(f"the dead peer had read {min(given):.0%} to {max(given):.0%} of the long file")
+    row("kill -9 of the peer that serves a long read: the longest standstill", still, "s", 3)
+    row("kill -9 of a file's owner, a read begun at that moment: all of 10 KiB", fresh, "s", 3)
+
+
+def read_bytes(peer):
+    """The number of bytes that the process has read so far, from files and sockets."""
+    with open(f"/proc/{peer.process.pid}/io") as io:
+        return int(re.search(r"rchar: (\d+)", io.read()).group(1))
+
+
+def scrub(ring, options):
+    """Bit rot in a tenth of the objects of one of three peers; the rate of a scrub, and what it costs beside it."""
+    numbers = [36, 146, 255]
+    ring.found(numbers[0])
+    for number in numbers[1:]:
+        ring.join(number, numbers[0])
+    settle(ring)
+    chance, paths = random.Random(1), []
+    for i in range(options.files):
+        paths.append(os.path.join(ring.root, f"small-{i}"))
+        with open(paths[-1], "wb") as file:
+            file.write(chance.randbytes(10 * 1024))
+    certs = os.path.join(ring.root, "certs")
+
+    def command(*words):
+        return subprocess.run([ring.bin, *words, "--data-dir", ring.peers[146].dir, "--certs-dir", certs],
+                              stdout=subprocess.PIPE, text=True, check=True).stdout
+
+    for i in range(0, len(paths), 100):
+        command("store", "--wait", "all", *paths[i:i + 100])
+    healed, quarantined = [], set()
+    for _ in range(options.rounds):
+        ring.peers[146].kill()
+        rotten = chance.sample(paths, options.files // 10)
+        for path in rotten:
+            content = digest(path)
+            flip(os.path.join(ring.peers[146].dir, "objects", content[:2], content), chance)
+        # The schedule would find some of them first.
+        ring.run(146, "--scrub-every", "0")
+        settle(ring)
+        begin = time.monotonic()
+        report = json.loads(command("scrub", "--json"))
+        healed.append(time.monotonic() - begin)
+        # A round of repair, which the first bad copies set off, may find one before the scrub does.
+        quarantined.update(digest(path) for path in rotten)
+        found = {name for name in os.listdir(os.path.join(ring.peers[146].dir, "quarantine")) if "." not in name}
+        if report["files"] != options.files or report["not_fetched_again"] or found != quarantined:
+            sys.exit(f"{len(quarantined - found)} bad copies were not found: {report}")
+        for path in rotten:
+            content = digest(path)
+            if digest(os.path.join(ring.peers[146].dir, "objects", content[:2], content)) != content:
+                sys.exit(f"{path} is not healed")
+    row(f"scrub of {options.files} files of 10 KiB, {options.files // 10} of them rotten, all healed", healed, "s")
+    big = os.path.join(ring.root, "big")
+    with open(big, "wb") as file, open("/dev/urandom", "rb") as noise:
+        for _ in range(options.mebibytes):
+            file.write(noise.read(1 << 20))
+    command("store", "--wait", "all", big)
+    rates = []
+    for _ in range(options.rounds):
+        report = json.loads(command("scrub", "--json"))
+        rates.append(report["bytes"] / (1 << 20) / (report["took_ms"] / 1000))
+    row(f"scrub of {options.mebibytes} MiB and {options.files} small files", rates, "MiB/s", 0)
+    names = [os.path.basename(path) for path in paths]
+    for what in ("at rest", "during a scrub without a bound", "during a scrub at 50 MB/s"):
+        ended, words = threading.Event(), ["--rate", "50M"] if "50" in what else []
+
+        def again():
+            while not ended.is_set():
+                beside = subprocess.Popen([ring.bin, "scrub", *words, "--data-dir", ring.peers[146].dir, "--certs-dir",
+                                           certs], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                while beside.poll() is None:
+                    if ended.wait(0.05):
+                        beside.send_signal(signal.SIGINT)
+                        break
+                beside.wait()
+
+        beside = threading.Thread(target=again) if "scrub" in what else None
+        if beside:
+            beside.start()
+        chance.shuffle(names)
+        took = requests(ring.peers[146], names[:300], 30)
+        ended.set()
+        if beside:
+            beside.join()
+        print(f"300 requests of 10 KiB that are here, {what}: p50 {at(took, 50):.1f} ms, p99 {at(took, 99):.1f} ms, "
+              f"worst {max(took):.1f} ms", flush=True)
+
+
+def flip(path, chance):
+    """Flips a bit of a file, whatever its mode; its length stays."""
+    os.chmod(path, 0o644)
+    with open(path, "r+b") as file:
+        at_ = chance.randrange(os.path.getsize(path))
+        file.seek(at_)
+        byte = file.read(1)[0]
+        file.seek(at_)
+        file.write(bytes([byte ^ 1 << chance.randrange(8)]))
 
 
 def rsync_daemon(ring):
@@ -428,24 +741,30 @@ def digest(path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["repair", "join", "transfer", "hostile", "commands", "local"])
+    parser.add_argument("what", choices=["repair", "join", "transfer", "hostile", "commands", "local", "bulk", "idle",
+                                         "served", "scrub"])
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--deaths", type=int, default=1)
     parser.add_argument("--successors", type=int, default=8)
-    parser.add_argument("--files", type=int, default=100)
+    parser.add_argument("--files", type=int)
     parser.add_argument("--commands", type=int, default=1000)
-    parser.add_argument("--mebibytes", type=int, default=1024)
+    parser.add_argument("--mebibytes", type=int)
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--from", dest="attack_from", default="127.0.0.1")
     parser.add_argument("--nice", type=int, default=0, help="of the attacker, which shares the processors")
     parser.add_argument("--base-port", type=int, default=21000)
     parser.add_argument("--root")
+    parser.add_argument("--against", help="another build, measured in turn with the first")
+    parser.add_argument("--user", help="the user as which all programs but rsync run")
     parser.add_argument("--bin", default=os.path.join(os.path.dirname(__file__), "..", "target", "release", "quoit"))
     options = parser.parse_args()
-    rounds = {"repair": 20, "join": 10, "transfer": 5, "hostile": 1, "commands": 3, "local": 3}
+    rounds = {"repair": 20, "join": 10, "transfer": 5, "hostile": 1, "commands": 3, "local": 3, "bulk": 5, "idle": 1,
+              "served": 20, "scrub": 3}
     options.rounds = options.rounds or rounds[options.what]
+    options.mebibytes = options.mebibytes or {"served": 256}.get(options.what, 1024)
+    options.files = options.files or {"scrub": 1000}.get(options.what, 100)
     measures = {"repair": repair, "join": join, "transfer": transfer, "hostile": hostile, "commands": commands,
-                "local": local}
+                "local": local, "bulk": bulk, "idle": idle, "served": served, "scrub": scrub}
     ring = Ring(options)
     try:
         measures[options.what](ring, options)

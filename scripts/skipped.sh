@@ -61,7 +61,7 @@ has() {
         faketime) compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null ;;
         mount) [[ $(id -u) == 0 ]] && can_mount ;;
         namespaces) [[ $(id -u) == 0 ]] && can_make_namespaces ;;
-        tmux) command -v tmux >/dev/null ;;
+        perl | tmux) command -v "$1" >/dev/null ;;
         *)
             printf 'error: a test needs "%s", and nobody knows what that is\n' "$1" >&2
             return 1

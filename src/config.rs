@@ -2,24 +2,28 @@
 
 #![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod versions;
+
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+pub use versions::KeepVersions;
 
 /// The settings that all peers of one ring share; given at `init`, learned at `join`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RingSettings {
     /// R, the number of peers that keep each file and each name record. More copies survive more deaths at once and
     /// cost that many times the disk.
     pub replicas: u8,
     /// r, the length of the successor list. A ring survives r − 1 adjacent deaths at once.
     pub successors: u8,
+    /// How many versions of a name are kept, and for how long.
+    pub versions: KeepVersions,
 }
 
 impl Default for RingSettings {
     fn default() -> RingSettings {
-        RingSettings { replicas: 3, successors: 8 }
+        RingSettings { replicas: 3, successors: 8, versions: KeepVersions::DEFAULT }
     }
 }
 
@@ -51,6 +55,9 @@ pub enum SettingsError {
         /// r, the length of the successor list.
         successors: u8,
     },
+    /// The versions that are kept are out of bounds.
+    #[error("the versions of a name that are kept are 1 to {}, for up to {} s, not {} for {} s", KeepVersions::COUNT_MAX, KeepVersions::SECONDS_MAX, .0.count, .0.seconds)]
+    KeepVersions(KeepVersions),
     /// The ping interval is out of bounds.
     #[error("INTERVAL is {min:?} to {max:?} (in seconds), not {text}")]
     Interval {
@@ -85,12 +92,12 @@ impl RingSettings {
     /// The greatest length of the successor list, r.
     pub const SUCCESSORS_MAX: u8 = 32;
 
-    /// Checks the bounds of both settings and that a list can name all replicas.
+    /// Checks the bounds of all settings and that a list can name all replicas.
     ///
     /// # Errors
     /// [`SettingsError`] names the setting and its bounds.
     pub fn validate(&self) -> Result<(), SettingsError> {
-        let RingSettings { replicas, successors } = *self;
+        let RingSettings { replicas, successors, versions } = *self;
         if !(1..=Self::REPLICAS_MAX).contains(&replicas) {
             return Err(SettingsError::Replicas { value: replicas, max: Self::REPLICAS_MAX });
         }
@@ -99,6 +106,9 @@ impl RingSettings {
         }
         if replicas - 1 > successors {
             return Err(SettingsError::ListTooShort { replicas, successors });
+        }
+        if !versions.is_within_bounds() {
+            return Err(SettingsError::KeepVersions(versions));
         }
         Ok(())
     }
@@ -365,9 +375,23 @@ mod tests {
 
     #[test]
     fn a_list_must_name_all_replicas() {
-        assert!(RingSettings { replicas: 3, successors: 2 }.validate().is_ok());
-        assert!(RingSettings { replicas: 4, successors: 2 }.validate().is_err());
-        assert!(RingSettings { replicas: 0, successors: 8 }.validate().is_err());
-        assert!(RingSettings { replicas: 1, successors: 1 }.validate().is_err());
+        let settings =
+            |replicas, successors| RingSettings { replicas, successors, ..RingSettings::default() };
+        assert!(settings(3, 2).validate().is_ok());
+        assert!(settings(4, 2).validate().is_err());
+        assert!(settings(0, 8).validate().is_err());
+        assert!(settings(1, 1).validate().is_err());
+    }
+
+    #[test]
+    fn versions_have_their_bounds() {
+        let keep = |count, seconds| {
+            RingSettings { versions: KeepVersions { count, seconds }, ..RingSettings::default() }.validate()
+        };
+        assert!(keep(1, 1).is_ok() && keep(KeepVersions::COUNT_MAX, KeepVersions::SECONDS_MAX).is_ok());
+        for (count, seconds) in [(0, 1), (1, 0), (KeepVersions::COUNT_MAX + 1, 1), (1, u32::MAX)] {
+            let versions = KeepVersions { count, seconds };
+            assert_eq!(keep(count, seconds), Err(SettingsError::KeepVersions(versions)));
+        }
     }
 }

@@ -9,6 +9,7 @@
 mod arithmetic;
 mod digest;
 mod range;
+mod weight;
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use digest::SetDigest;
 pub use range::KeyRange;
+pub use weight::{CANDIDATES, Placed, Weight, WeightError, choose, ideal_loads, loads, unevenness};
 
 /// Declares a 32-byte value that is written as 64 lower-case hexadecimal digits.
 macro_rules! bytes32 {

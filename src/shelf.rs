@@ -5,10 +5,10 @@ pub(crate) mod value;
 
 use std::collections::BTreeMap;
 
-use crate::blob::{BlobError, Copy, KeptRecord, Kind, Receiver, Store};
+use crate::blob::{self, BlobError, Copy, KeptName, KeptRecord, Kind, Receiver, Store};
 use crate::files::{CopyHere, DiskError, DiskFault, HeldPage, KeptAs};
 use crate::id::{ContentId, FileName, KeyRange, Position};
-use crate::names::NameHistory;
+use crate::names::{Grave, NameHistory};
 use crate::replica::{Holdings, Presence};
 use crate::wire::{Link, MissingReason, ObjectInfo, OfferedRecord, PeerName, Reference, limits, shortened};
 use value::Unreadable;
@@ -232,19 +232,32 @@ pub(crate) fn look_for_siblings(store: &Store) -> Result<(), BlobError> {
     })
 }
 
-/// Changes the history of a name; durable on return. A history that cannot be decoded is not overwritten. `change`
-/// returns whether it changed anything, and a value for the caller.
+/// Changes the history of a name; durable on return. `change` returns whether it changed anything, and a value for the
+/// caller. A history that cannot be decoded is not overwritten, unless the change `heals`: then it counts as empty, and
+/// its bytes go to quarantine before others take their place.
 ///
 /// # Errors
 /// Why the history cannot be read or written.
 pub(crate) fn change_history<T>(
     store: &Store,
     key: Position,
+    heals: bool,
     change: impl FnOnce(&mut NameHistory) -> (bool, T),
 ) -> Result<T, MissingReason> {
     let mut done = None;
-    let written = store.update_record(key, |bytes| {
-        let (new, result) = changed_history(&key, bytes, change);
+    let written = store.update_record(key, |bytes, grave| {
+        let unreadable = match decoded(&key, bytes) {
+            Err(error) if heals => Some(error),
+            _ => None,
+        };
+        let readable = bytes.filter(|_| unreadable.is_none());
+        let (new, result) = changed_history(&key, readable, grave, change);
+        if let (Some(bytes), Some(error), Some(_)) = (bytes, unreadable, &new)
+            && let Err(error) = store.quarantine_record(&key, bytes, &error.to_string())
+        {
+            done = Some(Err(error.to_string()));
+            return None;
+        }
         done = Some(result);
         new
     });
@@ -257,19 +270,60 @@ pub(crate) fn change_history<T>(
 fn changed_history<T>(
     key: &Position,
     bytes: Option<&[u8]>,
+    grave: Option<blob::Grave>,
     change: impl FnOnce(&mut NameHistory) -> (bool, T),
-) -> (Option<KeptRecord>, Result<T, String>) {
+) -> (Option<KeptName>, Result<T, String>) {
     let mut history = match decoded(key, bytes) {
         Ok(history) => history,
         Err(error) => return (None, Err(error.to_string())),
     };
+    history.grave = grave.map(|(clock, until_unix_ms)| Grave { clock, until_unix_ms });
     match change(&mut history) {
         (false, result) => (None, Ok(result)),
-        (true, result) => match kept(&history) {
+        (true, result) => match kept_name(&history) {
             Ok(kept) => (Some(kept), Ok(result)),
             Err(error) => (None, Err(error)),
         },
     }
+}
+
+/// All that the index keeps of a history: no record if it has none, and the memory of a removal.
+fn kept_name(history: &NameHistory) -> Result<KeptName, String> {
+    let record = history.current.is_some().then(|| kept(history)).transpose()?;
+    Ok(KeptName { record, grave: history.grave.map(|grave| (grave.clock, grave.until_unix_ms)) })
+}
+
+/// When this peer was last active in its ring, in milliseconds since the Unix epoch. An index that does not say so, of an
+/// earlier program or built anew, stands for the date of its newest record: so long at least the peer was there. `None`
+/// without records.
+///
+/// # Errors
+/// The error of the index.
+pub(crate) fn active_ms(store: &Store) -> Result<Option<u64>, BlobError> {
+    if let Some(active_ms) = store.active_ms()? {
+        return Ok(Some(active_ms));
+    }
+    let mut newest = None;
+    for_each_record(store, |_, history| {
+        let current = history.current.and_then(|current| current.decode().ok());
+        newest = newest.max(current.map(|record| record.clock.unix_ms()));
+    })?;
+    Ok(newest)
+}
+
+/// Notes, durably, that tombstones up to this date may be dropped from now on; and ends the memories of removals whose
+/// time, at most `slack_ms`, is over.
+///
+/// # Errors
+/// The error of the index.
+pub(crate) fn note_dropped(
+    store: &Store,
+    up_to_ms: u64,
+    now_ms: u64,
+    slack_ms: u64,
+) -> Result<(), BlobError> {
+    store.note_dropped(up_to_ms)?;
+    store.end_graves(now_ms, now_ms.saturating_add(slack_ms))
 }
 
 /// Counts the objects that were freed here as present: no name refers to them, so they are not taken back from a peer
@@ -368,6 +422,7 @@ const RECORDS_PER_PAGE: usize = 1_000;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::Timestamp;
 
     /// Goal: one history that cannot be read hides no other one: the leases of the objects of all others are renewed.
     #[test]
@@ -377,7 +432,7 @@ mod tests {
         let keys = [1, 2, 3].map(Position::of_number);
         for (key, is_bad) in keys.iter().zip([false, true, false]) {
             let bytes = if is_bad { vec![0xff; 40] } else { kept(&NameHistory::default()).unwrap().bytes };
-            store.update_record(*key, |_| Some(KeptRecord { bytes, sibling: None })).unwrap();
+            store.update_record(*key, |_, _| Some(bytes.into())).unwrap();
         }
         let read = histories_after(&store, None, 10).unwrap();
         let readable: Vec<(Position, bool)> =
@@ -386,19 +441,60 @@ mod tests {
         assert_eq!(histories_after(&store, Some(keys[1]), 10).unwrap().len(), 1);
     }
 
+    /// Goal: the record of another keeper takes the place of one that cannot be read; its bytes and the reason are kept.
+    /// A change that heals nothing leaves it as it is.
+    #[test]
+    fn another_keepers_record_heals_one_that_cannot_be_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), std::sync::Arc::new(crate::blob::RealDisk)).unwrap();
+        let key = Position::of_number(4);
+        store.put_record(key, vec![0xff; 40]).unwrap();
+        let healed = NameHistory {
+            grave: Some(Grave { clock: Timestamp(7), until_unix_ms: 9 }),
+            ..NameHistory::default()
+        };
+        let change = |heals, changes| {
+            let new = healed.clone();
+            change_history(&store, key, heals, move |history| {
+                *history = new;
+                (changes, ())
+            })
+        };
+        assert!(change(false, true).unwrap_err().to_string().contains("cannot be read"));
+        change(true, false).unwrap();
+        assert_eq!(store.record(&key).unwrap(), Some(vec![0xff; 40]));
+        change(true, true).unwrap();
+        assert_eq!(store.record(&key).unwrap(), None, "a history without a record is no record");
+        let place = dir.path().join("quarantine").join(format!("record-{key}"));
+        assert_eq!(std::fs::read(&place).unwrap(), [0xff; 40]);
+        let reason = std::fs::read_to_string(place.with_added_extension("reason")).unwrap();
+        assert!(reason.contains("cannot be read"), "{reason}");
+        change_history(&store, key, false, |history| {
+            assert_eq!(*history, healed, "the memory of a removal comes back");
+            (false, ())
+        })
+        .unwrap();
+        note_dropped(&store, 5, 9, 100).unwrap();
+        note_dropped(&store, 3, 9, 100).unwrap();
+        assert_eq!((store.dropped_ms().unwrap(), active_ms(&store).unwrap()), (5, None));
+        change_history(&store, key, false, |history| (false, assert_eq!(history.grave, None))).unwrap();
+        store.note_active(11).unwrap();
+        assert_eq!(active_ms(&store).unwrap(), Some(11));
+    }
+
     /// Goal: an unreadable record is neither overwritten nor taken for absent, and a failed write is reported as a
     /// failure.
     #[test]
     fn a_history_that_cannot_be_read_stays_as_it_is() {
         let untouched = |_: &mut NameHistory| -> (bool, ()) { panic!("there is nothing to change") };
         let key = Position::of_number(4);
-        let (new, result) = changed_history(&key, Some(&[0xff; 40]), untouched);
+        let (new, result) = changed_history(&key, Some(&[0xff; 40]), None, untouched);
         assert_eq!(new, None);
         assert!(result.unwrap_err().contains(&format!("{key} cannot be read")));
-        let (new, result) = changed_history(&key, None, |_| (false, 7));
+        let (new, result) = changed_history(&key, None, None, |_| (false, 7));
         assert_eq!((new, result), (None, Ok(7)));
-        let (new, result) = changed_history(&key, None, |_| (true, 7));
-        assert_eq!((new, result), (kept(&NameHistory::default()).ok(), Ok(7)));
+        let (new, result) = changed_history(&key, None, None, |_| (true, 7));
+        assert_eq!((new, result), (Some(KeptName::default()), Ok(7)));
     }
 
     /// Found by reading the code: a peer whose own copy had gone bad said that the receiver refused it.

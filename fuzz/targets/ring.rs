@@ -40,7 +40,11 @@ struct World {
 impl World {
     fn new(rest: &mut &[u8]) -> Option<World> {
         let (how, list) = (byte(rest)?, byte(rest)?);
-        let settings = RingSettings { replicas: 3, successors: if list % 2 == 0 { 2 } else { 8 } };
+        let settings = RingSettings {
+            replicas: 3,
+            successors: if list % 2 == 0 { 2 } else { 8 },
+            ..RingSettings::default()
+        };
         let start = match how % 5 {
             0 | 1 => Start::Found,
             2 => Start::Join { known: Target::from(&entry(10)) },

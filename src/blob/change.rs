@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use redb::ReadableTable;
 
+use super::graves::Grave;
 use super::tables::{
     BUILT, BYTES, KNOWN, Kind, NAMES, NAMES_OF, NUMBERS, OBJECTS, RECORDS, REMEMBERED, REPLICA, REQUESTED,
     SIBLINGS_KNOWN, VALUES, VERIFIED_KNOWN, read_name, read_object,
 };
-use super::{digests, keeping, leases, siblings, verified};
+use super::{digests, graves, keeping, leases, siblings, verified};
 use crate::id::{ContentId, FileName, Position, SetDigest};
 use crate::time::Timestamp;
 use crate::wire::ObjectInfo;
@@ -86,6 +87,13 @@ pub(super) enum Change {
     Link { name: FileName, clock: Timestamp, content: Option<ContentId> },
     /// The record of a name key; `None` removes it.
     Record(Position, Option<KeptRecord>),
+    /// The memory of a removal under a name key; `None` ends it.
+    Grave(Position, Option<Grave>),
+    /// The memories end that last until the first time or less, or beyond the second, both in milliseconds since the
+    /// Unix epoch.
+    GravesEnded(u64, u64),
+    /// The number of this name, for the next start.
+    Number(&'static str, u64),
     /// The record of a name key, as the log of records has it.
     Replayed(Position, Option<Vec<u8>>),
     /// Whether the history under a name key holds a sibling: the name, if it does.
@@ -111,6 +119,22 @@ pub struct KeptRecord {
     pub bytes: Vec<u8>,
     /// The name, if its history holds a sibling.
     pub sibling: Option<FileName>,
+}
+
+/// All that is kept under a name key.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KeptName {
+    /// The record; `None` if there is none.
+    pub record: Option<KeptRecord>,
+    /// The memory of a removal whose records are gone.
+    pub grave: Option<Grave>,
+}
+
+/// A record, and no memory of a removal.
+impl From<Vec<u8>> for KeptName {
+    fn from(bytes: Vec<u8>) -> KeptName {
+        KeptName { record: Some(bytes.into()), grave: None }
+    }
 }
 
 /// A history without a sibling.
@@ -144,6 +168,12 @@ pub(super) fn apply(transaction: &redb::WriteTransaction, change: &Change) -> Ap
         Change::Record(key, record) => {
             siblings::set(transaction, key, record.as_ref().and_then(|record| record.sibling.as_ref()))?;
             set_record(transaction, key, record.as_ref().map(|record| record.bytes.as_slice()))
+        }
+        Change::Grave(key, grave) => graves::set(transaction, key, *grave),
+        Change::GravesEnded(now_ms, last_ms) => graves::end(transaction, *now_ms, *last_ms),
+        Change::Number(name, number) => {
+            transaction.open_table(NUMBERS)?.insert(*name, *number)?;
+            Ok(())
         }
         Change::Replayed(key, bytes) => set_record(transaction, key, bytes.as_deref()),
         Change::Sibling(key, name) => siblings::set(transaction, key, name.as_ref()),

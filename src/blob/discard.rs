@@ -5,12 +5,10 @@
 //! note, and does not take for an object that the index has lost. A copy that comes later ends the note in the
 //! transaction that makes it an object.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::change::{Change, Discard, ObjectRow};
-use super::error::{IoContext as _, Result};
-use super::layout::Layout;
+use super::error::Result;
 use super::reserve;
 use super::store::Store;
 use crate::id::ContentId;
@@ -75,26 +73,11 @@ impl Store {
                 self.sweep_files(content, length)?;
             }
         }
-        self.sweep_links(&doomed)?;
         match self.index().submit([Change::Swept(doomed)]) {
             // The files are gone; the notes are cleared at the next opening.
             Err(error) if error.is_disk_full() => Ok(()),
             done => done,
         }
-    }
-
-    /// Removes the links in names/ to objects that are not here any more.
-    fn sweep_links(&self, gone: &[ContentId]) -> Result<()> {
-        let layout = self.layout();
-        let targets: BTreeSet<_> = gone.iter().map(Layout::link_target).collect();
-        let folder = layout.names_folder().path();
-        for entry in layout.disk.read_dir(folder).during("list", folder)? {
-            let path = folder.join(entry);
-            if layout.disk.read_link(&path).is_ok_and(|target| targets.contains(&target)) {
-                layout.remove_quietly(&path);
-            }
-        }
-        Ok(())
     }
 
     /// Removes an object's outboard and file, durably.

@@ -5,12 +5,13 @@
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Instant, SystemTime};
 
+use super::bulk::{self, Cache};
 use super::room::Room;
 use crate::time::Moment;
 
@@ -62,8 +63,22 @@ pub trait DiskFile: Send + Sync {
     fn stamp(&self) -> io::Result<Stamp>;
     /// Reads some bytes from this offset on; 0 at the end.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Like [`DiskFile::read_at`]; says whether the bytes are to stay in the system's cache.
+    fn read_cached_at(&self, bytes: &mut [u8], offset: u64, _: Cache) -> io::Result<usize> {
+        self.read_at(bytes, offset)
+    }
     /// Writes all bytes from this offset on.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Writes the bytes of all pieces, one after the other, from this offset on; says whether they are to stay in the
+    /// system's cache.
+    fn write_pieces_at(&self, pieces: &mut [IoSlice<'_>], offset: u64, _: Cache) -> io::Result<()> {
+        let mut at = offset;
+        for piece in pieces {
+            self.write_all_at(piece, at)?;
+            at += piece.len() as u64;
+        }
+        Ok(())
+    }
     /// Allocates room for this many bytes from the beginning on, and leaves the length as it is. Fails if the file
     /// system cannot do that.
     fn allocate(&self, bytes: u64) -> io::Result<()>;
@@ -249,8 +264,16 @@ impl DiskFile for RealFile {
         self.0.read_at(bytes, offset)
     }
 
+    fn read_cached_at(&self, bytes: &mut [u8], offset: u64, cache: Cache) -> io::Result<usize> {
+        bulk::read_at(&self.0, bytes, offset, cache)
+    }
+
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.0.write_all_at(bytes, offset)
+    }
+
+    fn write_pieces_at(&self, pieces: &mut [IoSlice<'_>], offset: u64, cache: Cache) -> io::Result<()> {
+        bulk::write_pieces_at(&self.0, pieces, offset, cache)
     }
 
     #[cfg(target_os = "linux")]
@@ -299,9 +322,19 @@ pub(crate) fn is_sync_unsupported(error: &io::Error) -> bool {
 
 /// Fills `bytes` from this offset on as far as the file reaches; returns the number of bytes read.
 pub(super) fn read_full_at(file: &dyn DiskFile, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+    read_full_cached_at(file, bytes, offset, Cache::Keep)
+}
+
+/// Like [`read_full_at`]; says whether the bytes are to stay in the system's cache.
+pub(super) fn read_full_cached_at(
+    file: &dyn DiskFile,
+    bytes: &mut [u8],
+    offset: u64,
+    cache: Cache,
+) -> io::Result<usize> {
     let mut filled = 0;
     while filled < bytes.len() {
-        match file.read_at(&mut bytes[filled..], offset + filled as u64) {
+        match file.read_cached_at(&mut bytes[filled..], offset + filled as u64, cache) {
             Ok(0) => break,
             Ok(read) => filled += read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

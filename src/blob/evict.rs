@@ -168,6 +168,17 @@ impl Store {
         })
     }
 
+    /// The bytes that further objects may take, the cache counted as room, and the bytes that all objects together may.
+    ///
+    /// # Errors
+    /// The errors of the index.
+    pub fn free_and_all(&self) -> Result<(u64, u64)> {
+        let (_, bytes) = self.totals()?;
+        let (_, cached) = self.index().cached_totals()?;
+        let free = self.free_for_objects(self.room())?.saturating_add(cached);
+        Ok((free, free.saturating_add(bytes.saturating_sub(cached))))
+    }
+
     /// The objects that are here only because they are pinned.
     fn pinned_only(&self) -> Result<Amount> {
         let (mut amount, mut after) = (Amount::default(), None);

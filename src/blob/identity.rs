@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::disk::{Access, Disk, DiskFile, SyncError, read_full_at};
 use super::error::{BlobError, IoContext, Result};
+use super::layout::{PEER_FILE, create_root};
 use super::reserve;
-use crate::id::Position;
+use crate::config::{KeepVersions, RingSettings};
+use crate::id::{ContentId, Position};
 use crate::wire::Address;
 
 /// The content of peer.toml.
@@ -53,6 +55,9 @@ pub struct PeerFile {
     /// r of the peer's ring, once known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub successors: Option<u8>,
+    /// The versions of a name that the peer's ring keeps, once known: `16,30d`.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "versions")]
+    pub keep_versions: Option<KeepVersions>,
     /// The most bytes that objects may take, if a person set a limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity_bytes: Option<u64>,
@@ -77,34 +82,87 @@ impl PeerFile {
         !self.left && self.replicas.is_some()
     }
 
-    /// Reads DATA_DIR/peer.toml; `None` if no peer lives there.
+    /// The settings of the peer's ring, once known. A file of an earlier program names no versions: they are the default.
+    pub fn settings(&self) -> Option<RingSettings> {
+        let versions = self.keep_versions.unwrap_or_default();
+        Some(RingSettings { replicas: self.replicas?, successors: self.successors?, versions })
+    }
+
+    /// Notes the settings of the peer's ring.
+    pub fn set_settings(&mut self, settings: Option<RingSettings>) {
+        self.replicas = settings.map(|settings| settings.replicas);
+        self.successors = settings.map(|settings| settings.successors);
+        self.keep_versions = settings.map(|settings| settings.versions);
+    }
+
+    /// Reads DATA_DIR/peer.toml; `None` if no peer lives there. The file before it takes the place of a damaged one, if it
+    /// was kept as the spare file; [`PeerFile::damage`] tells.
     ///
     /// # Errors
     /// [`BlobError::PeerFile`] when the file cannot be understood; [`BlobError::Io`].
     pub fn load(dir: &Path) -> Result<Option<PeerFile>> {
         let path = PeerFile::path(dir);
+        match PeerFile::load_from(&path) {
+            Err(BlobError::PeerFile { path, reason }) => match PeerFile::load_spare(&path) {
+                Some(spare) => {
+                    tracing::warn!(file = %path.display(), reason, "damaged; the one before it is used");
+                    Ok(Some(spare))
+                }
+                None => Err(BlobError::PeerFile { path, reason }),
+            },
+            loaded => loaded,
+        }
+    }
+
+    /// The damage of DATA_DIR/peer.toml, in words, if the file before it takes its place.
+    pub fn damage(dir: &Path) -> Option<String> {
+        let path = PeerFile::path(dir);
+        match PeerFile::load_from(&path) {
+            Err(BlobError::PeerFile { reason, .. }) => PeerFile::load_spare(&path).map(|_| reason),
+            _ => None,
+        }
+    }
+
+    fn load_from(path: &Path) -> Result<Option<PeerFile>> {
         let mut text = vec![0; FILE_BYTES_MAX + 1];
-        let read = match super::disk::RealDisk.open(&path, Access::Read) {
-            Ok(file) => read_full_at(&*file, &mut text, 0).during("read", &path)?,
+        let read = match super::disk::RealDisk.open(path, Access::Read) {
+            Ok(file) => read_full_at(&*file, &mut text, 0).during("read", path)?,
             // A file in the place of the folder also means that no peer lives there.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 return Ok(None);
             }
-            Err(error) => return Err(error).during("read", &path),
+            Err(error) => return Err(error).during("read", path),
         };
-        let wrong = |reason: String| BlobError::PeerFile { path: path.clone(), reason };
+        let wrong = |reason: String| BlobError::PeerFile { path: path.to_owned(), reason };
         if read > FILE_BYTES_MAX {
             return Err(wrong(format!("longer than {FILE_BYTES_MAX} bytes")));
         }
         PeerFile::parse(&text[..read]).map(Some).map_err(wrong)
     }
 
+    /// The peer.toml before the present one. The damaged one may have had the next incarnation, so that one counts as
+    /// used.
+    fn load_spare(path: &Path) -> Option<PeerFile> {
+        let spare = PeerFile::load_from(&spare_of(path)).ok().flatten()?;
+        Some(PeerFile { incarnation: spare.incarnation + 1, ..spare })
+    }
+
     /// Parses the content of peer.toml.
     ///
     /// # Errors
-    /// The part that cannot be understood.
+    /// The part that cannot be understood, or that the check does not agree with the rest. A file of an earlier program
+    /// has no check.
     pub fn parse(text: &[u8]) -> std::result::Result<PeerFile, String> {
         let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;
+        if let Some((body, check)) = text.rsplit_once(CHECK)
+            && check.trim_end() != check_of(body)
+        {
+            return Err(format!(
+                "some of its bytes have changed: they do not agree with its last line (if a person changed them, remove \
+                 the line {:?})",
+                format!("{CHECK}{}", check.trim_end())
+            ));
+        }
         toml::from_str(text).map_err(|error| error.to_string())
     }
 
@@ -113,7 +171,10 @@ impl PeerFile {
     /// # Errors
     /// A value that TOML cannot express: an incarnation of 2^63 or more.
     pub fn to_text(&self) -> std::result::Result<String, String> {
-        toml::to_string(self).map(|text| format!("{HEADER}{text}")).map_err(|error| error.to_string())
+        let text = toml::to_string(self).map_err(|error| error.to_string())?;
+        let body = format!("{HEADER}{text}");
+        let check = check_of(&body);
+        Ok(format!("{body}{CHECK}{check}\n"))
     }
 
     /// Writes DATA_DIR/peer.toml in one step; durable on return. On a full disk the spare file provides the room. As
@@ -124,13 +185,13 @@ impl PeerFile {
     pub fn save(&self, dir: &Path, disk: &dyn Disk) -> Result<()> {
         let path = PeerFile::path(dir);
         let text = self.to_text().map_err(|reason| BlobError::PeerFile { path: path.clone(), reason })?;
-        disk.create_dir(dir).during("create", dir)?;
+        create_root(disk, dir)?;
         reserve::with_reserve(dir, disk, || write(dir, disk, &path, text.as_bytes()))
     }
 
     /// The path of peer.toml in a data directory.
     pub fn path(dir: &Path) -> PathBuf {
-        dir.join("peer.toml")
+        dir.join(PEER_FILE)
     }
 }
 
@@ -192,6 +253,13 @@ fn spare_of(path: &Path) -> PathBuf {
     path.with_added_extension("spare")
 }
 
+/// The check of the text before it: the first 16 digits of its SHA-256.
+fn check_of(body: &str) -> String {
+    let mut digits = ContentId::of(body.as_bytes()).to_string();
+    digits.truncate(CHECK_DIGITS);
+    digits
+}
+
 /// A position as hexadecimal digits.
 mod hex {
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
@@ -207,7 +275,28 @@ mod hex {
     }
 }
 
+/// Versions that are kept, as a person types them.
+mod versions {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    use crate::config::KeepVersions;
+
+    pub fn serialize<S: Serializer>(keep: &Option<KeepVersions>, serializer: S) -> Result<S::Ok, S::Error> {
+        match keep {
+            Some(keep) => serializer.collect_str(keep),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<KeepVersions>, D::Error> {
+        String::deserialize(deserializer)?.parse().map(Some).map_err(D::Error::custom)
+    }
+}
+
 const HEADER: &str = "# The identity of this peer. Read it as you like; the peer itself writes it.\n";
+/// The beginning of the last line, which has the check of all that comes before it.
+const CHECK: &str = "# check ";
+const CHECK_DIGITS: usize = 16;
 const FILE_BYTES_MAX: usize = 64 * 1024;
 /// The size of the spare file: more than any peer.toml takes in practice (sixteen contacts, two long paths).
 const SPARE_BYTES: u64 = 16 * 1024;
@@ -234,6 +323,7 @@ mod tests {
             scrub_every_ms: Some(86_400_000),
             replicas: Some(3),
             successors: None,
+            keep_versions: "8,90d".parse().ok(),
             capacity_bytes: Some(500_000_000_000),
             reserve_bytes: None,
             left: false,
@@ -254,6 +344,47 @@ mod tests {
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "itself and the spare file");
         let text = std::fs::read_to_string(PeerFile::path(dir.path())).unwrap();
         assert!(text.starts_with("# The identity") && text.contains("position = \"04ffff"), "{text}");
+    }
+
+    /// Goal: whichever bit of the file flips, the file is refused or says the same; no other identity comes of it.
+    #[test]
+    fn a_flipped_bit_never_makes_another_identity() {
+        let peer = sample();
+        let text = peer.to_text().unwrap().into_bytes();
+        let mut refused = 0;
+        for at in 0..text.len() * 8 {
+            let mut flipped = text.clone();
+            flipped[at / 8] ^= 1 << (at % 8);
+            match PeerFile::parse(&flipped) {
+                Ok(found) => assert_eq!(found, peer, "bit {at}"),
+                Err(_) => refused += 1,
+            }
+        }
+        assert!(refused > text.len() * 8 * 9 / 10, "{refused} of {}", text.len() * 8);
+    }
+
+    /// Goal: the one before takes the place of a damaged file, with a life that was not used; a file of an earlier
+    /// program, without a check, is read; one that a person changed says what to do.
+    #[test]
+    fn the_one_before_takes_the_place_of_a_damaged_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = PeerFile::path(dir.path());
+        let mut peer = sample();
+        for life in 7..10 {
+            peer.incarnation = life;
+            peer.save(dir.path(), &RealDisk).unwrap();
+        }
+        assert_eq!(PeerFile::damage(dir.path()), None);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace("incarnation = 9", "incarnation = 1")).unwrap();
+        assert_eq!(PeerFile::load(dir.path()).unwrap().unwrap().incarnation, 9);
+        assert!(PeerFile::damage(dir.path()).unwrap().contains("remove the line \"# check "));
+        std::fs::write(&path, text.replace("# check ", "# ").replace("incarnation = 9", "incarnation = 12"))
+            .unwrap();
+        assert_eq!(PeerFile::load(dir.path()).unwrap().unwrap().incarnation, 12);
+        std::fs::write(&path, "[[[").unwrap();
+        std::fs::write(spare_of(&path), "[[[").unwrap();
+        assert!(matches!(PeerFile::load(dir.path()), Err(BlobError::PeerFile { .. })));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::backend::{self, Opened};
 use super::change::{Change, apply};
 use super::digests;
 use super::error::{BlobError, Result};
+use super::graves::{self, Grave};
 use super::layout::Layout;
 use super::log::{BaseWriter, RecordLog};
 use super::tables::{
@@ -308,6 +309,19 @@ impl Index {
 
     pub fn record(&self, key: &Position) -> Result<Option<Vec<u8>>> {
         self.read(|tables| Ok(tables.open_table(RECORDS)?.get(&key.0)?.map(|record| record.value().to_vec())))
+    }
+
+    /// The record of a name key, and the memory of a removal under it.
+    pub fn record_and_grave(&self, key: &Position) -> Result<(Option<Vec<u8>>, Option<Grave>)> {
+        self.read(|tables| {
+            let record = tables.open_table(RECORDS)?.get(&key.0)?.map(|record| record.value().to_vec());
+            Ok((record, graves::of(tables, key)?))
+        })
+    }
+
+    /// A number that was kept for later starts.
+    pub fn number(&self, name: &str) -> Result<Option<u64>> {
+        self.read(|tables| Ok(tables.open_table(NUMBERS)?.get(name)?.map(|row| row.value())))
     }
 
     /// The records in the order of their keys, after this one.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::disk::{Access, Disk, DiskFile, SyncError, is_sync_unsupported, read_full_at};
 use super::error::{BlobError, IoContext, Result};
@@ -17,6 +17,8 @@ pub(super) struct Layout {
     poisoned: AtomicBool,
     names: Folder,
     received: Folder,
+    /// Whether files from incoming/ can be reflinked into received/, once that was tried.
+    reflinks: OnceLock<bool>,
     /// The shard folders whose names in the folder above are durable.
     durable_shards: Mutex<HashSet<PathBuf>>,
     temporaries: AtomicU64,
@@ -38,6 +40,7 @@ impl Layout {
             poisoned: AtomicBool::new(false),
             names,
             received,
+            reflinks: OnceLock::new(),
             durable_shards: Mutex::default(),
             temporaries: AtomicU64::new(0),
         };
@@ -50,7 +53,7 @@ impl Layout {
 
     /// Whether a peer lives here, according to its peer.toml.
     pub fn has_peer(&self) -> bool {
-        self.disk.stat(&super::PeerFile::path(&self.root)).is_ok()
+        self.disk.stat(&self.root.join(PEER_FILE)).is_ok()
     }
 
     pub fn index(&self) -> PathBuf {
@@ -69,6 +72,18 @@ impl Layout {
         &self.received
     }
 
+    /// Whether files from here can be reflinked into received/.
+    pub fn makes_reflinks(&self) -> bool {
+        *self.reflinks.get_or_init(|| {
+            let (from, to) = (self.temporary(), self.received.temporary(&self.temporary()));
+            let written = self.disk.create(&from).and_then(|file| file.write_all_at(b"\n", 0));
+            let made = written.and_then(|()| self.disk.reflink(&from, &to)).is_ok();
+            self.remove_quietly(&from);
+            self.remove_quietly(&to);
+            made
+        })
+    }
+
     pub fn incoming(&self) -> PathBuf {
         self.root.join(INCOMING)
     }
@@ -82,7 +97,7 @@ impl Layout {
     }
 
     pub fn object(&self, content: &ContentId) -> PathBuf {
-        self.root.join(object_below(OBJECTS, content))
+        object_path(&self.root, content)
     }
 
     pub fn outboard(&self, content: &ContentId) -> PathBuf {
@@ -181,6 +196,21 @@ impl Layout {
         let name = path.file_name().unwrap_or_default();
         let place = self.quarantine().join(name);
         self.disk.rename(path, &place).during("move to quarantine", path)?;
+        self.note_reason(&place, reason);
+        self.sync_dir(&self.quarantine())
+    }
+
+    /// Writes bytes that failed verification, and are in no file of their own, to quarantine, and puts the reason beside
+    /// them. Returns their place. Durable on return.
+    pub fn quarantine_bytes(&self, name: &str, bytes: &[u8], reason: &str) -> Result<PathBuf> {
+        let place = self.quarantine().join(name);
+        self.publish_bytes(bytes, &place)?;
+        self.note_reason(&place, reason);
+        self.sync_dir(&self.quarantine())?;
+        Ok(place)
+    }
+
+    fn note_reason(&self, place: &Path, reason: &str) {
         tracing::warn!(file = %place.display(), reason, "moved to quarantine");
         let note = place.with_added_extension("reason");
         // The file is out of the way; a full disk has no room for the note, but the log has it.
@@ -188,7 +218,6 @@ impl Layout {
         if let Err(error) = written.and_then(|file| Layout::sync_copy(&*file, &note)) {
             tracing::warn!(file = %note.display(), %error, "the reason was not written");
         }
-        self.sync_dir(&self.quarantine())
     }
 
     /// Reads a whole file that this store wrote, of at most `max` bytes.
@@ -220,7 +249,12 @@ impl Layout {
 
     /// Removes a file that may be missing; a failure costs only space.
     pub fn remove_quietly(&self, path: &Path) {
-        match self.disk.remove(path) {
+        Layout::remove_quietly_on(&*self.disk, path);
+    }
+
+    /// Like [`Layout::remove_quietly`], on this disk.
+    pub fn remove_quietly_on(disk: &dyn Disk, path: &Path) {
+        match disk.remove(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 tracing::warn!(file = %path.display(), %error, "cannot remove");
             }
@@ -279,7 +313,7 @@ impl Layout {
 
 /// Makes the data directory and the missing folders above it, and makes their names durable: without its name in the
 /// folder above, the whole data directory would be gone after a loss of power.
-fn create_root(disk: &dyn Disk, root: &Path) -> Result<()> {
+pub(super) fn create_root(disk: &dyn Disk, root: &Path) -> Result<()> {
     let above = |path: &Path| match path.parent() {
         Some(above) if above.as_os_str().is_empty() => Path::new(".").to_owned(),
         Some(above) => above.to_owned(),
@@ -306,12 +340,21 @@ fn object_below(folder: &str, content: &ContentId) -> PathBuf {
     Path::new(folder).join(&hex[..2]).join(hex)
 }
 
+/// The path of an object in this data directory.
+pub fn object_path(dir: &Path, content: &ContentId) -> PathBuf {
+    dir.join(object_below(OBJECTS, content))
+}
+
 /// The content id in a file name, if the name is 64 lower-case hexadecimal digits.
 pub(super) fn parse_object_name(name: &std::ffi::OsStr) -> Option<ContentId> {
     let content: ContentId = name.to_str()?.parse().ok()?;
     (content.to_string().as_str() == name).then_some(content)
 }
 
+/// The mode of an object, and of a copy of it for people: read-only for all users.
+pub(super) const OBJECT_MODE: u32 = 0o444;
+/// The file name of the peer's identity.
+pub(super) const PEER_FILE: &str = "peer.toml";
 /// The file name of the index.
 pub const INDEX: &str = "index.redb";
 pub(super) const PART_SUFFIX: &str = ".part";

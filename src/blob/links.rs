@@ -3,16 +3,16 @@
 //! The index decides which object a name stands for; names/ shows it and is corrected when the store opens. It is a
 //! convenience: if a link cannot be made, the object is here all the same, and one notice says so.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
+use super::bulk::Cache;
 use super::change::Change;
-use super::disk::{Access, Disk, DiskFile, read_full_at};
+use super::disk::{Access, Disk, DiskFile, read_full_cached_at};
 use super::error::{BlobError, IoContext, Result, is_unreadable, unreadable};
 use super::folder::Folder;
-use super::layout::Layout;
+use super::layout::{Layout, OBJECT_MODE, parse_object_name};
 use super::notice::Notice;
-use super::receive::OBJECT_MODE;
 use super::store::Store;
 use crate::id::{ContentId, FileName};
 use crate::outboard::ChunkHasher;
@@ -75,13 +75,24 @@ impl Store {
 
     /// The file is made beside its place, which may be on another file system with its own room.
     fn place_at(&self, content: &ContentId, place: &Path, folder: &Folder) -> Result<()> {
-        let temporary = folder.temporary(&self.layout().temporary());
-        self.duplicate(content, &temporary)?;
+        let temporary = match self.written_on_the_way(content)? {
+            Some(written) => written,
+            None => {
+                let temporary = folder.temporary(&self.layout().temporary());
+                self.duplicate(content, &temporary)?;
+                temporary
+            }
+        };
         if let Err(error) = self.layout().disk.rename(&temporary, place) {
             self.layout().remove_quietly(&temporary);
             return Err(error).during("write", place);
         }
         self.layout().sync_folder_of_copies(folder.path())
+    }
+
+    /// The copy of an object that was written together with it, if the object is still as it came.
+    fn written_on_the_way(&self, content: &ContentId) -> Result<Option<PathBuf>> {
+        Ok(if self.contains(content)? { self.take_twin(content) } else { None })
     }
 
     /// Makes names/ agree with the index about this name. A link that cannot be made causes only a notice.
@@ -196,15 +207,21 @@ impl Store {
     }
 }
 
-/// Makes names/ agree with the index, after a crash or a manual change in the folder.
-pub(super) fn restore(store: &Store) -> Result<()> {
+/// Makes names/ agree with the index, after a crash or a manual change in the folder. `is_whole`: the index has all that
+/// it should have, so that a link that it does not know was removed, and a crash kept it in the folder.
+pub(super) fn restore(store: &Store, is_whole: bool) -> Result<()> {
+    let folder = store.layout().names_folder();
+    let mut shown = if is_whole { names_in(store, folder)? } else { Vec::new() }.into_iter().peekable();
     let mut after = String::new();
     loop {
         let links = store.index().links_after(&after, LINKS_PER_READ)?;
         for (name, content) in &links {
-            let path = store.layout().names_folder().entry(name);
-            let shown = store.layout().disk.read_link(&path);
-            if shown.is_ok_and(|target| target == Layout::link_target(content)) {
+            while let Some(stray) = shown.next_if(|shown| shown < name) {
+                remove_stray(store, folder, &stray);
+            }
+            shown.next_if_eq(name);
+            let target = store.layout().disk.read_link(&folder.entry(name));
+            if target.is_ok_and(|target| target == Layout::link_target(content)) {
                 continue;
             }
             if let Ok(name) = FileName::new(name.as_str()) {
@@ -213,8 +230,32 @@ pub(super) fn restore(store: &Store) -> Result<()> {
         }
         match links.into_iter().next_back() {
             Some((last, _)) => after = last,
-            None => return Ok(()),
+            None => break,
         }
+    }
+    shown.for_each(|stray| remove_stray(store, folder, &stray));
+    Ok(())
+}
+
+/// The names that a folder shows, in order.
+fn names_in(store: &Store, folder: &Folder) -> Result<Vec<String>> {
+    let entries = store.layout().disk.read_dir(folder.path()).during("list", folder.path())?;
+    let mut names: Vec<String> = entries.iter().filter_map(|entry| folder.name_of(entry.to_str()?)).collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Removes the link of a name that stands for nothing here; what is no link to an object is left alone.
+fn remove_stray(store: &Store, folder: &Folder, name: &str) {
+    let target = store.layout().disk.read_link(&folder.entry(name));
+    let is_ours = |target: PathBuf| {
+        let content = target.file_name().and_then(parse_object_name);
+        content.is_some_and(|content| Layout::link_target(&content) == target)
+    };
+    if target.is_ok_and(is_ours)
+        && let Ok(name) = FileName::new(name)
+    {
+        store.show_link(&name);
     }
 }
 
@@ -232,17 +273,19 @@ fn copy(
     mut hasher: Option<ChunkHasher>,
 ) -> std::result::Result<Option<ContentId>, CopyError> {
     let to = disk.create(to).map_err(CopyError::Write)?;
+    let cache = Cache::for_length(from.stamp().map_err(CopyError::Read)?.length);
     let mut piece = vec![0; limits::PIECE_BYTES];
     let mut offset = 0;
     loop {
-        let read = read_full_at(from, &mut piece, offset).map_err(CopyError::Read)?;
+        let read = read_full_cached_at(from, &mut piece, offset, cache).map_err(CopyError::Read)?;
         if read == 0 {
             return Ok(hasher.map(|hasher| hasher.finish().0));
         }
         if let Some(hasher) = &mut hasher {
             hasher.update(&piece[..read]);
         }
-        to.write_all_at(&piece[..read], offset).map_err(CopyError::Write)?;
+        let mut pieces = [IoSlice::new(&piece[..read])];
+        to.write_pieces_at(&mut pieces, offset, cache).map_err(CopyError::Write)?;
         offset += read as u64;
     }
 }

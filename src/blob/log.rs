@@ -169,9 +169,32 @@ impl RecordLog {
         for file in &files[from..] {
             let path = file.path(&self.layout);
             let opened = self.layout.disk.open(&path, Access::Read).during("read", &path)?;
-            skipped += read_entries(&*opened, &path, &mut each)?;
+            skipped += read_entries(&*opened, &path, u64::MAX, &mut each)?;
         }
         Ok(skipped)
+    }
+
+    /// Reads all that [`RecordLog::replay`] would read and that is durable. Returns the number of bytes that belong to no
+    /// sound entry. The caller makes sure that no base is written meanwhile.
+    ///
+    /// # Errors
+    /// The errors of the disk.
+    pub fn unsound_bytes(&self) -> Result<u64> {
+        let (written, files) = {
+            let state = self.lock();
+            let written = state.open.as_ref().map(|(path, _, length)| (path.clone(), *length));
+            (written, LogFile::all(&self.layout)?)
+        };
+        let from = files.iter().rposition(|file| file.is_base).unwrap_or(0);
+        let mut unsound = 0;
+        for path in files[from..].iter().map(|file| file.path(&self.layout)) {
+            let opened = self.layout.disk.open(&path, Access::Read).during("read", &path)?;
+            // An entry may just be written behind the others.
+            let end =
+                written.as_ref().filter(|(open, _)| *open == path).map_or(u64::MAX, |(_, length)| *length);
+            unsound += read_entries(&*opened, &path, end, &mut |_| Ok(()))?;
+        }
+        Ok(unsound)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -300,8 +323,13 @@ fn decode(bytes: &[u8]) -> Found {
     Found::Sound((Position(key), (kind == KEPT).then(|| entry[HEAD_BYTES..].to_vec())), whole)
 }
 
-/// Gives the sound entries of a file in their order. Returns the number of bytes that belong to none.
-fn read_entries(file: &dyn DiskFile, path: &Path, each: &mut impl FnMut(Entry) -> Result<()>) -> Result<u64> {
+/// Gives the sound entries of a file in their order, up to this offset. Returns the number of bytes that belong to none.
+fn read_entries(
+    file: &dyn DiskFile,
+    path: &Path,
+    end: u64,
+    each: &mut impl FnMut(Entry) -> Result<()>,
+) -> Result<u64> {
     let (mut buffer, mut at, mut offset, mut skipped) = (Vec::new(), 0, 0, 0);
     loop {
         let wanted = match decode(&buffer[at..]) {
@@ -314,7 +342,7 @@ fn read_entries(file: &dyn DiskFile, path: &Path, each: &mut impl FnMut(Entry) -
             Found::Nothing => None,
         };
         if let Some(wanted) = wanted {
-            let piece = wanted.max(PIECE_BYTES);
+            let piece = (wanted.max(PIECE_BYTES) as u64).min(end - offset) as usize;
             buffer.drain(..at);
             at = 0;
             let had = buffer.len();

@@ -3,7 +3,7 @@
 //! A sync makes earlier changes durable: for a file its bytes and its length, for a folder its names. When the power
 //! goes, chance decides about everything else. Of the writes that no sync followed, any combination may be there, each
 //! of them perhaps in part, sector by sector. The same holds for names, except that a rename is one step, as on a file
-//! system with a journal.
+//! system with a journal. [`Loss`] narrows that down to one kind of loss.
 //!
 //! A handle belongs to one life of the disk. Once the power is off, every operation through the handles of that life
 //! fails and changes nothing, so that a dead process cannot write any more.
@@ -46,6 +46,27 @@ struct Shared {
     next_sync_fails: bool,
     calls: u64,
     dies_before: Option<u64>,
+    loss: Loss,
+    watcher: Option<Watcher>,
+}
+
+/// What [`MemoryDisk::watch`] calls.
+type Watcher = Arc<dyn Fn(MemoryDisk) + Send + Sync>;
+
+/// What becomes of the changes that no sync has made durable, once the power goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Loss {
+    /// All of them are on the disk, as when only the process ends.
+    Nothing,
+    /// None of them is.
+    Everything,
+    /// Of each file and of the names the first few are, and of the next write of a file some sectors.
+    Torn,
+    /// Any of them are, each as a whole: they were written in any order.
+    Reordered,
+    /// For each file and for the names chance takes the first few or any, and tears half of the writes.
+    #[default]
+    Chance,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,9 +77,10 @@ enum Node {
 }
 
 /// Names that changed in one step, each with its node before and after.
+#[derive(Clone)]
 struct Renaming(Vec<(PathBuf, Option<Node>, Option<Node>)>);
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Inode {
     bytes: Vec<u8>,
     /// The writes that no sync has made durable, oldest first.
@@ -72,6 +94,7 @@ struct Inode {
 }
 
 /// One change of a file's bytes, and how to undo it.
+#[derive(Clone)]
 struct Write {
     offset: u64,
     /// The bytes that the change wrote; empty if it set the length.
@@ -98,6 +121,8 @@ impl Default for MemoryDisk {
             next_sync_fails: false,
             calls: 0,
             dies_before: None,
+            loss: Loss::default(),
+            watcher: None,
         };
         MemoryDisk { shared: Arc::new(Mutex::new(shared)), life: 0 }
     }
@@ -115,7 +140,8 @@ impl MemoryDisk {
         self.lock().powered == Some(self.life)
     }
 
-    /// Begins the next life of the disk. Chance decides which of the unsynced changes are on it.
+    /// Begins the next life of the disk. Chance decides which of the unsynced changes are on it, within the kind of loss
+    /// of [`MemoryDisk::set_loss`].
     #[must_use]
     pub fn power_on(&self, rng: &mut ChaCha8Rng) -> MemoryDisk {
         let mut shared = self.lock();
@@ -126,6 +152,40 @@ impl MemoryDisk {
         shared.dies_before = None;
         shared.next_sync_fails = false;
         MemoryDisk { shared: self.shared.clone(), life }
+    }
+
+    /// Sets the kind of loss that each later loss of power brings.
+    pub fn set_loss(&self, loss: Loss) {
+        self.lock().loss = loss;
+    }
+
+    /// Another disk with the same content, unsynced changes included, that nobody watches.
+    #[must_use]
+    pub fn fork(&self) -> MemoryDisk {
+        let shared = self.lock();
+        let fork = Shared {
+            powered: Some(self.life),
+            lives: shared.lives,
+            names: shared.names.clone(),
+            pending: shared.pending.clone(),
+            files: shared.files.clone(),
+            next_inode: shared.next_inode,
+            tick: shared.tick,
+            now: shared.now,
+            wall_clock: shared.wall_clock,
+            capacity: shared.capacity,
+            next_sync_fails: false,
+            calls: 0,
+            dies_before: None,
+            loss: shared.loss,
+            watcher: None,
+        };
+        MemoryDisk { shared: Arc::new(Mutex::new(fork)), life: self.life }
+    }
+
+    /// Calls `watcher` with a fork of the disk before each call that changes it, and before each sync.
+    pub fn watch(&self, watcher: impl Fn(MemoryDisk) + Send + Sync + 'static) {
+        self.lock().watcher = Some(Arc::new(watcher));
     }
 
     /// Sets both clocks of the disk.
@@ -232,6 +292,15 @@ impl MemoryDisk {
             return Err(power_is_off());
         }
         Ok(shared)
+    }
+
+    /// Like [`MemoryDisk::call`], for a call that changes the disk or syncs a change.
+    fn change(&self) -> io::Result<MutexGuard<'_, Shared>> {
+        let watcher = if self.has_power() { self.lock().watcher.clone() } else { None };
+        if let Some(watcher) = watcher {
+            watcher(self.fork());
+        }
+        self.call()
     }
 }
 
@@ -346,6 +415,20 @@ impl Shared {
         std::mem::take(&mut self.next_sync_fails)
     }
 
+    /// Makes the changes of names in a folder durable, and the earlier ones that they build on: a file system that has
+    /// taken the rename of a file has taken the name that the file had before.
+    fn sync_names(&mut self, folder: &Path) {
+        let mut durable = std::collections::BTreeSet::new();
+        for at in (0..self.pending.len()).rev() {
+            let Renaming(steps) = &self.pending[at];
+            let is_durable =
+                |(path, ..): &(PathBuf, _, _)| path.parent() == Some(folder) || durable.contains(path);
+            if steps.iter().any(is_durable) {
+                durable.extend(self.pending.remove(at).0.into_iter().map(|(path, ..)| path));
+            }
+        }
+    }
+
     /// Undoes the unsynced changes, and redoes those that chance keeps.
     fn lose_unsynced(&mut self, rng: &mut ChaCha8Rng) {
         let pending = std::mem::take(&mut self.pending);
@@ -354,7 +437,7 @@ impl Shared {
                 self.put_name(path, before.as_ref());
             }
         }
-        let keeps = Keeping::draw(rng, pending.len());
+        let keeps = Keeping::draw(self.loss, rng, pending.len());
         for (at, Renaming(steps)) in pending.iter().enumerate() {
             if keeps.keeps(rng, at) {
                 steps.iter().for_each(|(path, _, after)| self.put_name(path, after.as_ref()));
@@ -373,11 +456,13 @@ impl Shared {
         for file in self.files.values_mut() {
             let pending = std::mem::take(&mut file.pending);
             pending.iter().rev().for_each(|write| write.undo(&mut file.bytes));
-            let keeps = Keeping::draw(rng, pending.len());
+            let keeps = Keeping::draw(self.loss, rng, pending.len());
             for (at, write) in pending.iter().enumerate() {
                 if keeps.keeps(rng, at) {
-                    let torn = rng.random_bool(0.5);
+                    let torn = self.loss == Loss::Chance && rng.random_bool(0.5);
                     write.redo(&mut file.bytes, |_| !torn || rng.random_bool(0.5));
+                } else if self.loss == Loss::Torn && keeps.is_next(at) {
+                    write.redo(&mut file.bytes, |_| rng.random_bool(0.5));
                 }
             }
             (file.handles, file.locked_by, file.version) = (0, None, file.version + 1);
@@ -429,8 +514,15 @@ enum Keeping {
 }
 
 impl Keeping {
-    fn draw(rng: &mut ChaCha8Rng, count: usize) -> Keeping {
-        if rng.random_bool(0.5) { Keeping::First(rng.random_range(0..=count)) } else { Keeping::Any }
+    fn draw(loss: Loss, rng: &mut ChaCha8Rng, count: usize) -> Keeping {
+        match loss {
+            Loss::Nothing => Keeping::First(count),
+            Loss::Everything => Keeping::First(0),
+            Loss::Torn => Keeping::First(rng.random_range(0..=count)),
+            Loss::Reordered => Keeping::Any,
+            Loss::Chance if rng.random_bool(0.5) => Keeping::First(rng.random_range(0..=count)),
+            Loss::Chance => Keeping::Any,
+        }
     }
 
     fn keeps(&self, rng: &mut ChaCha8Rng, at: usize) -> bool {
@@ -438,6 +530,11 @@ impl Keeping {
             Keeping::First(count) => at < *count,
             Keeping::Any => rng.random_bool(0.5),
         }
+    }
+
+    /// Whether this change is the first one that is lost.
+    fn is_next(&self, at: usize) -> bool {
+        matches!(self, Keeping::First(count) if at == *count)
     }
 }
 
@@ -451,7 +548,7 @@ impl Disk for MemoryDisk {
     }
 
     fn create_dir(&self, path: &Path) -> io::Result<()> {
-        let mut shared = self.call()?;
+        let mut shared = self.change()?;
         let mut missing: Vec<&Path> =
             path.ancestors().filter(|above| !above.as_os_str().is_empty()).collect();
         missing.retain(|above| !shared.names.contains_key(*above));
@@ -465,7 +562,7 @@ impl Disk for MemoryDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let mut shared = self.call()?;
+        let mut shared = self.change()?;
         let inode = match shared.inode(path) {
             Ok(inode) => {
                 shared.set_length(inode, 0)?;
@@ -510,7 +607,7 @@ impl Disk for MemoryDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut shared = self.call()?;
+        let mut shared = self.change()?;
         let node = shared.node(from)?.clone();
         shared.has_parent(to)?;
         if from != to {
@@ -520,14 +617,14 @@ impl Disk for MemoryDisk {
     }
 
     fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
-        let mut shared = self.call()?;
+        let mut shared = self.change()?;
         let (first, second) = (shared.node(one)?.clone(), shared.node(other)?.clone());
         shared.set_names(vec![(one.to_owned(), Some(second)), (other.to_owned(), Some(first))]);
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut shared = self.call()?;
+        let mut shared = self.change()?;
         if *shared.node(path)? == Node::Folder {
             return Err(io::ErrorKind::IsADirectory.into());
         }
@@ -546,12 +643,11 @@ impl Disk for MemoryDisk {
     }
 
     fn sync_dir(&self, path: &Path) -> Result<(), SyncError> {
-        let mut shared = self.call().map_err(SyncError::Begin)?;
+        let mut shared = self.change().map_err(SyncError::Begin)?;
         if shared.sync_fails() {
             return Err(SyncError::Sync(io::Error::other("this sync was to fail")));
         }
-        let is_in = |(changed, ..): &(PathBuf, Option<Node>, Option<Node>)| changed.parent() == Some(path);
-        shared.pending.retain(|Renaming(steps)| !steps.iter().any(is_in));
+        shared.sync_names(path);
         Ok(())
     }
 
@@ -560,7 +656,7 @@ impl Disk for MemoryDisk {
     }
 
     fn symlink(&self, target: &Path, link: &Path) -> io::Result<()> {
-        let mut shared = self.call()?;
+        let mut shared = self.change()?;
         shared.has_parent(link)?;
         if shared.names.contains_key(link) {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -629,7 +725,7 @@ impl Drop for MemoryFile {
 
 impl MemoryFile {
     fn sync_bytes(&self) -> io::Result<()> {
-        let mut shared = self.disk.call()?;
+        let mut shared = self.disk.change()?;
         if shared.sync_fails() {
             return Err(io::Error::other("this sync was to fail"));
         }
@@ -653,7 +749,7 @@ impl DiskFile for MemoryFile {
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let mut shared = self.disk.call()?;
+        let mut shared = self.disk.change()?;
         if bytes.is_empty() { Ok(()) } else { shared.write(self.inode, offset, bytes) }
     }
 
@@ -662,7 +758,7 @@ impl DiskFile for MemoryFile {
     }
 
     fn set_length(&self, length: u64) -> io::Result<()> {
-        self.disk.call()?.set_length(self.inode, length)
+        self.disk.change()?.set_length(self.inode, length)
     }
 
     fn set_mode(&self, _: u32) -> io::Result<()> {
@@ -760,6 +856,88 @@ mod tests {
             (bytes[0], bytes[512]) == (0, 2)
         });
         assert!(later_alone.count() > 10);
+    }
+
+    /// Goal: a file whose rename is durable is at its new place only, also if the folder of its old name was not synced.
+    #[test]
+    fn a_durable_rename_leaves_no_old_name() {
+        for seed in 0..50 {
+            let disk = MemoryDisk::default();
+            disk.create_dir(Path::new("/a")).unwrap();
+            disk.create_dir(Path::new("/b")).unwrap();
+            disk.sync_dir(Path::new("/")).unwrap();
+            disk.create(Path::new("/a/new")).unwrap();
+            disk.rename(Path::new("/a/new"), Path::new("/a/part")).unwrap();
+            disk.rename(Path::new("/a/part"), Path::new("/b/object")).unwrap();
+            disk.sync_dir(Path::new("/b")).unwrap();
+            let disk = disk.power_on(&mut rng(seed));
+            assert_eq!(disk.read_dir(Path::new("/b")).unwrap(), ["object"]);
+            assert!(disk.read_dir(Path::new("/a")).unwrap().is_empty(), "seed {seed}");
+        }
+    }
+
+    /// Goal: each kind of loss leaves what it says of three unsynced writes and two names.
+    #[test]
+    fn a_kind_of_loss_is_as_it_says() {
+        let after = |loss, seed| {
+            let disk = MemoryDisk::default();
+            disk.create_dir(Path::new("/d")).unwrap();
+            let file = disk.create(Path::new("/d/a")).unwrap();
+            file.set_length(3 * 2_048).unwrap();
+            file.sync().unwrap();
+            disk.sync_dir(Path::new("/")).unwrap();
+            disk.sync_dir(Path::new("/d")).unwrap();
+            for write in 0..3u8 {
+                file.write_all_at(&[write + 1; 2_048], u64::from(write) * 2_048).unwrap();
+            }
+            disk.create(Path::new("/d/b")).unwrap();
+            disk.create(Path::new("/d/c")).unwrap();
+            disk.set_loss(loss);
+            let fork = disk.fork();
+            disk.power_off();
+            let disk = fork.power_on(&mut rng(seed));
+            let bytes = disk.contents(Path::new("/d/a")).unwrap();
+            let written = |part: &[u8]| match part.iter().filter(|byte| **byte != 0).count() {
+                0 => 'n',
+                2_048 => 'y',
+                _ => 't',
+            };
+            let writes: String = bytes.chunks(2_048).map(written).collect();
+            let names = ["/d/b", "/d/c"].map(|name| disk.contents(Path::new(name)).is_some());
+            (writes, names)
+        };
+        let all = |loss| (0..300).map(|seed| after(loss, seed)).collect::<std::collections::BTreeSet<_>>();
+        let whole = |writes: &str, names| std::collections::BTreeSet::from([(writes.to_owned(), names)]);
+        assert_eq!(all(Loss::Nothing), whole("yyy", [true, true]));
+        assert_eq!(all(Loss::Everything), whole("nnn", [false, false]));
+        let torn = all(Loss::Torn);
+        assert!(
+            torn.iter().all(|(writes, names)| writes.chars().is_sorted_by_key(|at| "ytn".find(at))
+                && names[0] >= names[1])
+        );
+        assert!(torn.iter().any(|(writes, _)| writes == "ytn"), "{torn:?}");
+        let reordered = all(Loss::Reordered);
+        assert!(reordered.iter().all(|(writes, _)| !writes.contains('t')));
+        assert!(reordered.contains(&("nny".to_owned(), [false, true])), "{reordered:?}");
+    }
+
+    /// Goal: a watcher sees the disk before each change, and its fork is a disk of its own.
+    #[test]
+    fn a_watcher_gets_the_disk_before_each_change() {
+        let disk = MemoryDisk::default();
+        disk.create_dir(Path::new("/d")).unwrap();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let note = seen.clone();
+        disk.watch(move |fork| {
+            note.lock().unwrap().push(fork.contents(Path::new("/d/a")).map(|bytes| bytes.len()));
+            fork.create(Path::new("/d/of the fork")).unwrap();
+        });
+        let file = disk.create(Path::new("/d/a")).unwrap();
+        file.write_all_at(b"abc", 0).unwrap();
+        file.read_at(&mut [0; 3], 0).unwrap();
+        file.sync().unwrap();
+        assert_eq!(*seen.lock().unwrap(), [None, Some(0), Some(3)]);
+        assert_eq!(disk.read_dir(Path::new("/d")).unwrap(), ["a"]);
     }
 
     /// Goal: handles of a dead process change no file, and its lock is gone.

@@ -27,6 +27,8 @@
 //! opaque bytes, and other modules decide which peer should hold which object.
 
 mod backend;
+mod buffers;
+mod bulk;
 mod change;
 mod check;
 mod checks;
@@ -39,6 +41,7 @@ mod evict;
 mod fit;
 mod flight;
 mod folder;
+mod graves;
 mod held;
 mod holders;
 mod identity;
@@ -57,6 +60,7 @@ mod promises;
 mod rebuild;
 mod receive;
 mod records;
+mod repeats;
 mod reserve;
 mod room;
 mod scrub;
@@ -67,21 +71,26 @@ mod stripes;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod twin;
 mod uses;
 mod verified;
+mod wish;
 
 pub use backend::{is_in_use, occupy};
-pub use change::{KeptRecord, ObjectRow};
+pub use bulk::{BulkWriter, Cache};
+pub use change::{KeptName, KeptRecord, ObjectRow};
 pub(crate) use disk::is_sync_unsupported;
 pub use disk::{Access, Disk, DiskFile, RealDisk, Stamp, Stat, SyncError};
 pub use error::BlobError;
 pub use evict::{Copy, Freeing};
+pub use graves::Grave;
 pub use held::HeldRows;
 pub use holders::Holder;
 pub use identity::PeerFile;
 pub use known::KnownFiles;
 pub use lapse::Unreferenced;
-pub use memory::MemoryDisk;
+pub use layout::object_path;
+pub use memory::{Loss, MemoryDisk};
 pub use notice::Notice;
 pub use receive::Receiver;
 pub use room::{Limits, Room};
@@ -89,3 +98,4 @@ pub use scrub::{Aged, Scrub, ScrubStep};
 pub use source::{Source, SourceReader};
 pub use store::{ObjectReader, Store};
 pub use tables::Kind;
+pub use wish::CopyWish;

@@ -41,12 +41,33 @@ pub enum Notice {
         /// The reason, in words.
         reason: String,
     },
+    /// A record could not be read, and another keeper's took its place.
+    RecordHealed {
+        /// The record, and why it could not be read, in words.
+        reason: String,
+        /// The file with its bytes, in quarantine/.
+        place: PathBuf,
+    },
     /// Some bytes of the log of name records hold no record.
     LogDamaged {
         /// The folder of the log.
         dir: PathBuf,
         /// The number of these bytes.
         skipped: u64,
+    },
+    /// Some bytes of the log of name records held no record; it was written anew from the index.
+    LogMended {
+        /// The folder of the log.
+        dir: PathBuf,
+        /// The number of these bytes.
+        unsound: u64,
+    },
+    /// peer.toml was damaged; the one before it, which was kept as the spare file, was used.
+    IdentityMended {
+        /// The path of peer.toml.
+        path: PathBuf,
+        /// The damage, in words.
+        reason: String,
     },
     /// The disk was full at the start: corrections of the index that the start found necessary are made once there is
     /// room.
@@ -93,11 +114,29 @@ impl fmt::Display for Notice {
                     "the index holds a value that cannot be read, {key}: {reason}; it was left as it is"
                 )
             }
+            Notice::RecordHealed { reason, place } => write!(
+                f,
+                "{reason}; the record of another peer took its place, and its bytes are in {}",
+                place.display()
+            ),
             Notice::LogDamaged { dir, skipped } => write!(
                 f,
                 "{skipped} bytes in {} hold no name record any more; the others came back",
                 dir.display()
             ),
+            Notice::LogMended { dir, unsound } => write!(
+                f,
+                "{unsound} bytes in {} held no name record (a bit changed, or a crash cut an entry short); all records \
+                 are in the index, and were written there anew",
+                dir.display()
+            ),
+            Notice::IdentityMended { path, reason } => {
+                write!(
+                    f,
+                    "{} was damaged ({reason}); the one before it was used, and written anew",
+                    path.display()
+                )
+            }
             Notice::Full { dir } => write!(
                 f,
                 "the disk under {} is full: some files are not in the index, or no longer should be; that is put \

@@ -31,11 +31,12 @@ impl Store {
             store.notices().tell(Notice::IndexRebuilt { reason });
         }
         store.sweep()?;
-        if !rebuild::put_right(&store)? {
+        let is_whole = rebuild::put_right(&store)?;
+        if !is_whole {
             *store.unsettled() = true;
             store.notices().tell(Notice::Full { dir: store.dir().to_owned() });
         }
-        links::restore(&store)?;
+        links::restore(&store, is_whole)?;
         store.keep_reserve();
         Ok(store)
     }
@@ -52,7 +53,7 @@ impl Store {
         if !*unsettled || self.full_with().is_some() {
             return;
         }
-        match rebuild::settle(self, false).and_then(|all| links::restore(self).map(|()| all)) {
+        match rebuild::settle(self, false).and_then(|all| links::restore(self, all).map(|()| all)) {
             Ok(all) => *unsettled = !all,
             Err(error) => tracing::warn!(%error, "the index does not agree with objects/ yet"),
         }

@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::bulk::Cache;
 use super::change::Change;
-use super::disk::{Access, DiskFile, Stamp, read_full_at};
+use super::disk::{Access, DiskFile, Stamp, read_full_at, read_full_cached_at};
 use super::error::{BlobError, IoContext, Result, is_unreadable};
 use super::folder::{Folder, TEMPORARY_SUFFIX};
 use super::index::Index;
@@ -254,9 +255,10 @@ pub(super) fn hash_file(
 ) -> Result<(ContentId, Outboard)> {
     let mut hasher = ChunkHasher::default();
     let mut piece = vec![0; limits::PIECE_BYTES];
+    let cache = Cache::for_length(file.stamp().during("read", path)?.length);
     loop {
         hashed.store(hasher.offset(), Ordering::Relaxed);
-        match read_full_at(file, &mut piece, hasher.offset()).during("read", path)? {
+        match read_full_cached_at(file, &mut piece, hasher.offset(), cache).during("read", path)? {
             0 => return Ok(hasher.finish()),
             read => hasher.update(&piece[..read]),
         }

@@ -4,13 +4,15 @@
 //! its place, its folder synced, index committed. Until the rename the bytes lie in incoming/, where a later transfer
 //! continues from the last whole chunk.
 
+use std::io::IoSlice;
 use std::time::{Duration, SystemTime};
 
+use super::bulk::Cache;
 use super::change::Change;
 use super::claim::Claim;
 use super::disk::{Access, DiskFile, read_full_at};
 use super::error::{BlobError, IoContext, Result, is_unreadable};
-use super::layout::Layout;
+use super::layout::{Layout, OBJECT_MODE};
 use super::promises::Promise;
 use super::store::Store;
 use super::tables::Kind;
@@ -54,7 +56,7 @@ impl Store {
         let part = self.layout().disk.stat(&self.layout().part(&content));
         let mut receiver = Receiver {
             promise: self.promise(length, part.map_or(0, |part| part.length()))?,
-            file: open_part(self, &content)?,
+            file: open_part(self, &content, length)?,
             store: self.clone(),
             content,
             length,
@@ -166,26 +168,50 @@ impl Receiver {
     /// [`BlobError::Overrun`] for more bytes than the length; none of the piece is taken. [`BlobError::ChunkMismatch`]
     /// against a trusted outboard; the chunk is dropped, and the receiver continues from [`Receiver::offset`].
     /// [`BlobError::Io`] when the disk is full or fails; all bytes so far are removed, and the receiver is at its end.
-    pub fn write(&mut self, mut piece: &[u8]) -> Result<()> {
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.write_pieces(&[bytes])
+    }
+
+    /// Like [`Receiver::write`], for bytes that lie in several pieces; they are written in one step.
+    ///
+    /// # Errors
+    /// The errors of [`Receiver::write`]; none of the pieces is taken if they are too long.
+    pub fn write_pieces<P: AsRef<[u8]>>(&mut self, pieces: &[P]) -> Result<()> {
         self.store.layout().check()?;
         if self.abandoned {
             return Err(self.incomplete());
         }
-        if piece.len() as u64 > self.length - self.offset() {
+        let length: u64 = pieces.iter().map(|piece| piece.as_ref().len() as u64).sum();
+        if length > self.length - self.offset() {
             return Err(BlobError::Overrun { content: self.content, length: self.length });
         }
-        while !piece.is_empty() {
-            let room = CHUNK_BYTES - self.offset() % CHUNK_BYTES;
-            let (part, rest) = piece.split_at(piece.len().min(room as usize));
-            let offset = self.offset();
-            self.hasher.update(part);
-            self.check_last_chunk()?;
-            if let Err(source) = self.file.write_all_at(part, offset) {
-                return Err(self.abandon(source));
+        let mut checked = Vec::with_capacity(pieces.len() + 1);
+        for piece in pieces {
+            let mut piece = piece.as_ref();
+            while !piece.is_empty() {
+                let room = CHUNK_BYTES - self.offset() % CHUNK_BYTES;
+                let (part, rest) = piece.split_at(piece.len().min(room as usize));
+                self.hasher.update(part);
+                checked.push(IoSlice::new(part));
+                if self.offset().is_multiple_of(CHUNK_BYTES) {
+                    self.check_last_chunk()?;
+                    self.write_checked(&mut checked)?;
+                }
+                piece = rest;
             }
-            self.promise.written(part.len() as u64);
-            piece = rest;
         }
+        self.write_checked(&mut checked)
+    }
+
+    /// Writes the last bytes that were hashed.
+    fn write_checked(&mut self, pieces: &mut Vec<IoSlice<'_>>) -> Result<()> {
+        let length = pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+        let (offset, cache) = (self.offset() - length, Cache::for_length(self.length));
+        if let Err(source) = self.file.write_pieces_at(pieces, offset, cache) {
+            return Err(self.abandon(source));
+        }
+        pieces.clear();
+        self.promise.written(length);
         Ok(())
     }
 
@@ -221,6 +247,7 @@ impl Receiver {
             self.store.note_failed_write(self.length, error);
         }
         placed?;
+        self.store.note_whole_twin(&found);
         // The bytes were hashed on their way in. The store trusts the stamp of the file that is now in its place.
         if let Ok(stamp) = self.file.stamp() {
             self.store.checks().note(found, stamp, self.store.now());
@@ -379,7 +406,7 @@ impl Store {
     }
 }
 
-fn open_part(store: &Store, content: &ContentId) -> Result<Box<dyn DiskFile>> {
+fn open_part(store: &Store, content: &ContentId, length: u64) -> Result<Box<dyn DiskFile>> {
     let (disk, path) = (&store.layout().disk, store.layout().part(content));
     match disk.stat(&path) {
         Ok(_) => {
@@ -388,11 +415,9 @@ fn open_part(store: &Store, content: &ContentId) -> Result<Box<dyn DiskFile>> {
             disk.open(&path, Access::Update).during("open", &path)
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            disk.create(&path).during("create", &path)
+            let file = disk.create(&path).during("create", &path)?;
+            Ok(store.with_twin(content, length, file))
         }
         Err(error) => Err(error).during("open", &path),
     }
 }
-
-/// The mode of an object: read-only for all users.
-pub(super) const OBJECT_MODE: u32 = 0o444;

@@ -1,9 +1,11 @@
 //! The values that the index keeps for other modules, and holders: name records as opaque bytes, the remembered
 //! members, and the peers that are believed to hold a file.
 
-use super::change::{Change, KeptRecord};
+use super::change::{Change, KeptName, KeptRecord};
 use super::error::Result;
+use super::graves::Grave;
 use super::holders::Holder;
+use super::identity::PeerFile;
 use super::notice::Notice;
 use super::siblings;
 use super::store::Store;
@@ -34,26 +36,63 @@ impl Store {
         self.index().submit([Change::Record(key, None)])
     }
 
-    /// Reads, merges and writes a record with no other write of that key between. `merge` takes the present record and
-    /// returns the new one, or `None` to leave it. True if the record was written; then durably. `merge` must not call
-    /// back into the records of this store.
+    /// Reads, merges and writes a record with no other write of that key between. `merge` takes the present record and the
+    /// memory of a removal, and returns the new ones, or `None` to leave them. True if they were written; then durably.
+    /// `merge` must not call back into the records of this store.
     ///
     /// # Errors
     /// [`Poisoned`](super::BlobError::Poisoned), or the errors of the index.
     pub fn update_record(
         &self,
         key: Position,
-        merge: impl FnOnce(Option<&[u8]>) -> Option<KeptRecord>,
+        merge: impl FnOnce(Option<&[u8]>, Option<Grave>) -> Option<KeptName>,
     ) -> Result<bool> {
         self.layout().check()?;
         let _lock = self.record_locks().lock(&key.0);
-        match merge(self.index().record(&key)?.as_deref()) {
+        let (record, grave) = self.index().record_and_grave(&key)?;
+        match merge(record.as_deref(), grave) {
             None => Ok(false),
-            Some(record) => {
-                self.index().submit([Change::Record(key, Some(record))])?;
+            Some(kept) => {
+                let graves = (kept.grave != grave).then_some(Change::Grave(key, kept.grave));
+                self.index().submit([Change::Record(key, kept.record)].into_iter().chain(graves))?;
                 Ok(true)
             }
         }
+    }
+
+    /// When this peer was last active in its ring, in milliseconds since the Unix epoch by the ring's clock.
+    pub fn active_ms(&self) -> Result<Option<u64>> {
+        self.index().number(ACTIVE)
+    }
+
+    /// Notes that this peer is active in its ring at this time. Durable on return.
+    ///
+    /// # Errors
+    /// [`Poisoned`](super::BlobError::Poisoned), or the errors of the index.
+    pub fn note_active(&self, now_ms: u64) -> Result<()> {
+        self.index().submit([Change::Number(ACTIVE, now_ms)])
+    }
+
+    /// The date up to which tombstones may have been dropped here, in milliseconds since the Unix epoch; 0 if none was.
+    pub fn dropped_ms(&self) -> Result<u64> {
+        Ok(self.index().number(DROPPED)?.unwrap_or(0))
+    }
+
+    /// Notes that tombstones up to this date may be dropped from now on. Durable on return.
+    ///
+    /// # Errors
+    /// [`Poisoned`](super::BlobError::Poisoned), or the errors of the index.
+    pub fn note_dropped(&self, up_to_ms: u64) -> Result<()> {
+        let before = self.dropped_ms()?;
+        self.index().submit((up_to_ms > before).then_some(Change::Number(DROPPED, up_to_ms)))
+    }
+
+    /// Ends the memories of removals that last until `now_ms` or less, or beyond `last_ms`.
+    ///
+    /// # Errors
+    /// [`Poisoned`](super::BlobError::Poisoned), or the errors of the index.
+    pub fn end_graves(&self, now_ms: u64, last_ms: u64) -> Result<()> {
+        self.index().submit([Change::GravesEnded(now_ms, last_ms)])
     }
 
     /// At most `max` records in the order of their keys, after this one.
@@ -106,6 +145,41 @@ impl Store {
         }
         let _lock = self.base_lock();
         self.index().write_log_base()
+    }
+
+    /// Keeps the bytes of a record that cannot be read in quarantine/, with the reason, since another one takes its place;
+    /// and tells a person.
+    ///
+    /// # Errors
+    /// [`Poisoned`](super::BlobError::Poisoned), or the errors of the disk.
+    pub fn quarantine_record(&self, key: &Position, bytes: &[u8], reason: &str) -> Result<()> {
+        let place = self.layout().quarantine_bytes(&format!("record-{key}"), bytes, reason)?;
+        self.notices().tell(Notice::RecordHealed { reason: reason.to_owned(), place });
+        Ok(())
+    }
+
+    /// Reads the log of records from its first byte to its last. If some of its bytes hold no record, because they have
+    /// changed or because a crash cut an entry short, the log is written anew from the index, and a notice says so.
+    ///
+    /// # Errors
+    /// The errors of the index and of the disk; the log then stays as it was.
+    pub fn scrub_records(&self) -> Result<()> {
+        // An index that was not built up again has not got all records of the log yet.
+        if !self.index().is_built()? {
+            return Ok(());
+        }
+        let _lock = self.base_lock();
+        let unsound = self.index().log().unsound_bytes()?;
+        if unsound > 0 {
+            self.index().write_log_base()?;
+            self.notices().tell(Notice::LogMended { dir: self.layout().records(), unsound });
+        }
+        Ok(())
+    }
+
+    /// Tells a person that peer.toml was damaged, and that the one before it was used.
+    pub fn tell_identity_mended(&self, reason: String) {
+        self.notices().tell(Notice::IdentityMended { path: PeerFile::path(self.dir()), reason });
     }
 
     /// Tells a person, once, that a value of the index cannot be read.
@@ -180,6 +254,9 @@ impl Store {
     }
 }
 
+/// The numbers of the index that tell of this peer's time in its ring.
+const ACTIVE: &str = "active";
+const DROPPED: &str = "dropped tombstones";
 /// The number of records that are read at a time.
 const RECORDS_PER_PAGE: usize = 1_000;
 /// The most files whose holders are remembered.

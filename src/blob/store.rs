@@ -5,20 +5,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use super::buffers::Buffer;
+use super::bulk::Cache;
 use super::change::Change;
 use super::checks::Checks;
 use super::claim::Receiving;
-use super::disk::{DiskFile, Stamp, read_full_at};
+use super::disk::{DiskFile, Stamp, read_full_cached_at};
 use super::error::{BlobError, IoContext, Result, is_unreadable, unreadable};
 use super::holders::Holders;
 use super::index::Index;
 use super::layout::Layout;
 use super::notice::{Notice, Notices};
 use super::promises::Promises;
+use super::repeats::Repeats;
 use super::room::Limits;
 use super::source::Source;
 use super::stripes::Stripes;
 use super::tables::{Kind, NAMES_LISTED_MAX};
+use super::twin::Twins;
 use super::uses::{Reading, Uses};
 use super::verified::Gathered;
 use crate::id::ContentId;
@@ -43,6 +47,10 @@ struct Shared {
     link_locks: Stripes,
     object_locks: Stripes,
     checks: Checks,
+    /// The large objects that were read lately.
+    repeats: Repeats,
+    /// The copies for people that are written together with an object.
+    twins: Twins,
     uses: Arc<Uses>,
     /// The discarded objects whose files are gone, and of which the index still has a note.
     swept: Mutex<Vec<ContentId>>,
@@ -69,6 +77,8 @@ impl Store {
             link_locks: Stripes::default(),
             object_locks: Stripes::default(),
             checks: Checks::default(),
+            repeats: Repeats::default(),
+            twins: Twins::default(),
             uses: Arc::default(),
             swept: Mutex::default(),
             notices: Notices::default(),
@@ -132,9 +142,14 @@ impl Store {
             true => None,
             false => Some(self.outboard(content)?.ok_or(BlobError::NotHere { content: *content })?),
         };
+        let cache = match Cache::for_length(info.length) {
+            Cache::Bypass if self.shared.repeats.is_repeated(content, self.now()) => Cache::Keep,
+            cache => cache,
+        };
         let store = self.clone();
         Ok(ObjectReader {
             store,
+            cache,
             file,
             opened,
             info,
@@ -229,6 +244,10 @@ impl Store {
         self.shared.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn twins(&self) -> &Twins {
+        &self.shared.twins
+    }
+
     pub(super) fn uses(&self) -> &Uses {
         &self.shared.uses
     }
@@ -287,6 +306,7 @@ pub struct ObjectReader {
     /// The outboard that each chunk is checked against; `None` for an object that was recently hashed, as long as its
     /// file keeps its stamp.
     outboard: Option<Outboard>,
+    cache: Cache,
     /// Checked bytes that were not returned yet.
     ready: Bytes,
     /// Keeps the object from being discarded.
@@ -351,16 +371,23 @@ impl ObjectReader {
     }
 
     fn read(&self, length: usize, from: u64) -> Result<Bytes> {
-        let mut bytes = vec![0; length];
-        match read_full_at(&*self.file, &mut bytes, from) {
-            Ok(read) if read == length => {}
-            Ok(read) => return Err(self.rotten(&format!("it ends after {} bytes", from + read as u64))),
-            Err(error) if is_unreadable(&error) => {
-                return Err(self.rotten(&unreadable(&error)));
-            }
-            Err(error) => return Err(error).during("read", &self.store.layout().object(&self.info.content)),
+        if length > Self::PIECE_BYTES_MAX {
+            let mut bytes = vec![0; length];
+            self.fill(&mut bytes, from)?;
+            return Ok(bytes.into());
         }
-        Ok(bytes.into())
+        let mut buffer = Buffer::take();
+        self.fill(buffer.room(length as u64), from)?;
+        Ok(buffer.freeze(length))
+    }
+
+    fn fill(&self, bytes: &mut [u8], from: u64) -> Result<()> {
+        match read_full_cached_at(&*self.file, bytes, from, self.cache) {
+            Ok(read) if read == bytes.len() => Ok(()),
+            Ok(read) => Err(self.rotten(&format!("it ends after {} bytes", from + read as u64))),
+            Err(error) if is_unreadable(&error) => Err(self.rotten(&unreadable(&error))),
+            Err(error) => Err(error).during("read", &self.store.layout().object(&self.info.content)),
+        }
     }
 
     fn rotten(&self, reason: &str) -> BlobError {

@@ -20,8 +20,8 @@ pub(super) struct Face {
     pub settings: Option<RingSettings>,
     pub predecessor: Option<Entry>,
     pub successors: Vec<Entry>,
-    /// The number of changes to members, acquaintances, members that came back, and departed members.
-    pub counts: [u64; 4],
+    /// The number of changes to members, acquaintances, members that came back, departed members, and peers without room.
+    pub counts: [u64; 5],
     pub small: bool,
     pub waiting_for: Vec<String>,
     pub turn: Turn,

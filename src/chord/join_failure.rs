@@ -38,7 +38,7 @@ pub enum JoinFailure {
     #[error("peer {} says that this peer has lived longer than it can have", .0.label())]
     ImpossibleLife(Position),
     /// The asked peer has other settings than this one brings. This peer does not mix with it.
-    #[error("peer {} has other settings: {replicas} replicas and {successors} successors", .of.label(), replicas = .settings.replicas, successors = .settings.successors)]
+    #[error("peer {} has other settings: {settings}", .of.label())]
     OtherSettings {
         /// The asked peer.
         of: Position,

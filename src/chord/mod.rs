@@ -45,6 +45,7 @@ mod reports;
 mod requests;
 mod ring_search;
 mod ring_size;
+mod rooms;
 mod rules;
 #[cfg(test)]
 mod sample;

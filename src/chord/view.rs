@@ -31,6 +31,9 @@ pub struct View {
     /// Members that left or were forgotten, while others may have missed what they kept: since then, there was no whole
     /// minute in which every member answered.
     pub departed: BTreeSet<Position>,
+    /// The peers that say in their pongs that they have no room for further files, as far as this one pings them; itself
+    /// among them if it has none.
+    pub full: BTreeSet<Position>,
     /// Whether membership is the small ring's map.
     pub small: bool,
     /// The peers that an entering peer waits for (labels or addresses); empty once it is active.

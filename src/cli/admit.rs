@@ -9,6 +9,7 @@ use serde_json::json;
 use super::args::{BASE_PORT, Misuse, address};
 use super::output::Output;
 use super::{DONE, FAILED, NOT_FOUND, remedy};
+use crate::id::Weight;
 use crate::peer::{
     Admission, AdmitError, AdmitOptions, AdmitReport, Admittee, PeerChoice, TicketOptions, admit,
     issue_ticket,
@@ -22,7 +23,7 @@ use crate::wire::Address;
 /// its key. PEER is the number of a numbered peer. The ring CA's key has to be here; it never travels.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "quoit admit [OPTIONS] <NAME|PEER>\n       quoit admit [OPTIONS] --ticket <NAME|PEER>\n       quoit admit [OPTIONS] --csr <FILE> [NAME|PEER]\n       quoit admit [OPTIONS] --renew <NAME|PEER>\n       quoit admit [OPTIONS] --client",
+    override_usage = "quoit admit [OPTIONS] <NAME|PEER>\n       quoit admit [OPTIONS] --ticket <NAME|PEER>\n       quoit admit [OPTIONS] --csr <FILE> [NAME|PEER]\n       quoit admit [OPTIONS] --renew <NAME|PEER>\n       quoit admit [OPTIONS] --client [NAME]",
     after_help = AFTER_HELP
 )]
 pub(super) struct Args {
@@ -35,9 +36,12 @@ pub(super) struct Args {
     /// Make a new certificate for the same key and position; in its place where the key is here
     #[arg(long, conflicts_with = "client", requires = "whom")]
     renew: bool,
-    /// Make a certificate that may command every peer of the ring, and is no peer
-    #[arg(long, conflicts_with = "whom")]
+    /// Make a certificate that may command every peer of the ring, and is no peer; NAME is for `quoit revoke`
+    #[arg(long)]
     client: bool,
+    /// The size of its machine beside the others, 1 to 10000; it places itself by it [default: 1]
+    #[arg(long, value_name = "W", allow_negative_numbers = true, conflicts_with_all = ["renew", "client"])]
+    weight: Option<Weight>,
     /// Print a ticket, one line with which `quoit join` makes the key on the other machine; a peer has to run here
     #[arg(long, conflicts_with_all = ["csr", "renew", "client", "output", "overwrite"], requires = "whom")]
     ticket: bool,
@@ -100,6 +104,7 @@ impl Args {
             };
             let options = TicketOptions {
                 whom,
+                weight: self.weight,
                 certs_dir: self.certs_dir,
                 lifetime: self.expires.unwrap_or(TicketOptions::LIFETIME),
                 address: self.address,
@@ -108,7 +113,11 @@ impl Args {
             return Ok(Planned::Ticket(TicketPlan { options, json: self.json }));
         }
         let admission = match (self.whom, self.csr) {
-            _ if self.client => Admission::Client,
+            (whom, _) if self.client => match whom {
+                Some(Admittee::Number(_)) => return Err(Misuse("a client has a name, no number".to_owned())),
+                Some(Admittee::Name(name)) => Admission::Client { name: Some(name) },
+                None => Admission::Client { name: None },
+            },
             (whom, Some(request)) => Admission::Request { whom, request },
             (Some(whom), None) if self.renew => Admission::Renewal(whom),
             (Some(whom), None) => Admission::Peer(whom),
@@ -116,6 +125,7 @@ impl Args {
         };
         let options = AdmitOptions {
             admission,
+            weight: self.weight,
             certs_dir: self.certs_dir,
             bundle: self.output,
             overwrite: self.overwrite,
@@ -194,6 +204,8 @@ struct Json<'a> {
     number: Option<u8>,
     label: Option<&'a str>,
     position: Option<String>,
+    /// The weight of the peer; 1 for a client.
+    weight: u32,
     ring: &'a str,
     /// The path of the bundle; null if only a certificate here was renewed.
     path: Option<String>,
@@ -210,12 +222,13 @@ impl Json<'_> {
                 Admission::Peer(_) => "peer",
                 Admission::Request { .. } => "request",
                 Admission::Renewal(_) => "renewal",
-                Admission::Client => "client",
+                Admission::Client { .. } => "client",
             },
             name: report.name.as_deref(),
             number: report.position.and_then(|position| position.number()),
             label: report.label.as_deref(),
             position: report.position.map(|position| position.to_string()),
+            weight: report.weight.number(),
             ring: &report.ring,
             path: report.bundle.as_deref().map(absolute),
             key_in_bundle: report.with_key,
@@ -227,6 +240,7 @@ impl Json<'_> {
 
 fn made(report: &AdmitReport) -> String {
     let what = match (&report.name, report.position) {
+        (Some(name), None) if name_was_given(report) => format!("client {name}"),
         (_, None) => "a client".to_owned(),
         (Some(name), Some(position)) => format!("peer {name}, position {position},"),
         (None, Some(position)) => format!("peer {}", position.label()),
@@ -236,6 +250,7 @@ fn made(report: &AdmitReport) -> String {
         Admission::Renewal(_) => format!("Renewed the certificate of {what} in ring {ring} until {until}"),
         _ => format!("Admitted {what} to ring {ring} until {until}"),
     }];
+    lines.extend((report.weight != Weight::ONE).then(|| format!("  weight      {}", report.weight)));
     lines.extend(report.renewed.as_deref().map(|path| format!("  certificate {}", absolute(path))));
     lines.extend(report.bundle.as_deref().map(|path| {
         let key = if report.with_key { "with its key: who reads it is that peer" } else { "without a key" };
@@ -246,12 +261,16 @@ fn made(report: &AdmitReport) -> String {
     lines.join("\n")
 }
 
+fn name_was_given(report: &AdmitReport) -> bool {
+    matches!(report.admission, Admission::Client { name: Some(_) })
+}
+
 /// The next step for the person.
 fn next(report: &AdmitReport) -> String {
     let shown = |path: &Path| crate::id::escaped(&path.to_string_lossy());
     let file = report.bundle.as_deref().map(shown);
     match (&report.admission, file) {
-        (Admission::Client, _) => "Keep it where the commands are run, and to yourself".to_owned(),
+        (Admission::Client { .. }, _) => "Keep it where the commands are run, and to yourself".to_owned(),
         (Admission::Renewal(_), None) => "Its peer takes it at its next start".to_owned(),
         (Admission::Renewal(_), Some(file)) => {
             format!("Carry it to that machine, stop the peer there, and run: quoit run --bundle {file}")
@@ -297,7 +316,8 @@ const AFTER_HELP: &str = "\
 Example: quoit admit nas            writes nas.bundle.pem, with a new key
          quoit admit 8 -o 8.pem     the same for peer number 8
          quoit admit nas --renew    a new certificate for the same key
-         quoit admit --client       a certificate for the commands of a person or a script
+         quoit admit nas --weight 4 the same for a machine that is to keep four times as much as others
+         quoit admit --client bob   a certificate for the commands of a person or a script
          quoit admit nas --ticket   one line to type on the other machine, where the key is made
 
 With a key that never leaves its machine, there:

@@ -166,6 +166,9 @@ pub(super) fn whereis(report: &WhereisReport) -> String {
         format!("  content     sha256:{}, owner peer {}", report.content, report.content_owner),
         format!("  on {}: {} of {} copies", peer_list(&report.holders), report.holders.len(), report.copies),
     ];
+    if !report.full.is_empty() {
+        lines.push(format!("  no room     {}; the next peers keep the copies", peer_list(&report.full)));
+    }
     lines.extend(verified_copies(report));
     if report.history > 0 {
         lines.push(format!("  history     {}", count(report.history, "earlier record", "earlier records")));
@@ -263,6 +266,11 @@ pub(super) fn status(report: &StatusReport, sentence: &str, verbose: bool, now: 
             "  ring         {} of each file, {} in a list, {membership}",
             count(settings.replicas.into(), "copy", "copies"),
             count(settings.successors.into(), "successor", "successors"),
+        ));
+        lines.push(format!(
+            "  versions     {} of a name, the bytes of an earlier one for {}",
+            count(settings.versions.count.into(), "version", "versions"),
+            settings.versions.time(),
         ));
     }
     lines.push(format!("  pings        every {}", seconds(report.interval)));

@@ -2,7 +2,8 @@
 
 use super::args::{Contact, Misuse, PeerArgs, Plan};
 use super::remedy;
-use crate::config::{Interval, RingSettings};
+use crate::config::{Interval, KeepVersions, RingSettings};
+use crate::id::Weight;
 use crate::peer::Entrance;
 
 /// Found a ring, or take a place in one laid out by hand
@@ -36,6 +37,13 @@ pub(super) struct Args {
     /// How long a successor list is [default: 8]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     successors: Option<u8>,
+    /// The size of this machine beside the others, 1 to 10000; a peer without a number places itself by it [default: 1]
+    #[arg(long, value_name = "W", allow_negative_numbers = true)]
+    weight: Option<Weight>,
+    /// How many versions of a name are kept, for how long their bytes stay, or both: 8, 90d or 8,90d
+    /// [default: 16,30d]
+    #[arg(long, value_name = "N,TIME", allow_negative_numbers = true)]
+    keep_versions: Option<KeepVersions>,
     #[command(flatten)]
     common: PeerArgs,
 }
@@ -56,18 +64,24 @@ impl Args {
             };
             common.check_peer(peer, &contacts)?;
         }
-        let settings = settings(self.replicas, self.successors)?;
+        let settings = settings(self.replicas, self.successors, self.keep_versions)?;
         let mut plan = common.plan(entrance, self.peer, self.fourth.or(self.interval))?;
         plan.start.settings = Some(settings);
+        plan.start.weight = self.weight;
         Ok(plan)
     }
 }
 
-fn settings(replicas: Option<u8>, successors: Option<u8>) -> Result<RingSettings, Misuse> {
+fn settings(
+    replicas: Option<u8>,
+    successors: Option<u8>,
+    versions: Option<KeepVersions>,
+) -> Result<RingSettings, Misuse> {
     let default = RingSettings::default();
     let settings = RingSettings {
         replicas: replicas.unwrap_or(default.replicas),
         successors: successors.unwrap_or(default.successors),
+        versions: versions.unwrap_or(default.versions),
     };
     settings.validate().map_err(|error| Misuse(remedy::settings(&error)))?;
     Ok(settings)

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use super::args::{BundleArgs, Contact, Misuse, PeerArgs, Plan};
 use crate::config::Interval;
+use crate::id::Weight;
 use crate::peer::{Entrance, Ticket, TicketError};
 
 /// Join a running ring through a known peer of it
@@ -30,6 +31,10 @@ pub(super) struct Args {
     /// Seconds between pings, fractions allowed [default: 1]
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     interval: Option<Interval>,
+    /// The size of this machine beside the others, 1 to 10000; a peer without a number places itself by it. A ticket and
+    /// a bundle have their own [default: 1]
+    #[arg(long, value_name = "W", allow_negative_numbers = true)]
+    weight: Option<Weight>,
     #[command(flatten)]
     bundle: BundleArgs,
     #[command(flatten)]
@@ -61,6 +66,7 @@ impl Args {
         }
         let mut plan = common.plan(Entrance::Join { known }, peer, interval)?;
         self.bundle.add_to(&mut plan);
+        plan.start.weight = self.weight;
         Ok(plan)
     }
 
@@ -70,6 +76,11 @@ impl Args {
         }
         if self.bundle.is_given() {
             return Err(Misuse("a ticket takes the place of --bundle".to_owned()));
+        }
+        if self.weight.is_some() {
+            return Err(Misuse(
+                "a ticket says the weight of its peer: give it to `quoit admit --ticket`".to_owned(),
+            ));
         }
         let wrong = |error: TicketError| Misuse(format!("invalid ticket for 'KNOWN': {error}"));
         let ticket = Ticket::from_str(&self.first).map_err(wrong)?;

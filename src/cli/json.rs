@@ -96,6 +96,7 @@ pub(super) fn whereis(report: &WhereisReport) -> Value {
         "copies_wanted": report.copies,
         "history": report.history,
         "verified_ms": report.verified,
+        "full": peers(&report.full),
     })
 }
 
@@ -131,7 +132,7 @@ pub(super) fn ping(report: &PingReport) -> Value {
 
 /// The JSON of a status; `sentence` is the one that its text begins with.
 pub(super) fn status(report: &StatusReport, sentence: &str) -> Value {
-    json!({
+    let mut value = json!({
         "verdict": verdict(&report.verdict, sentence),
         "label": report.peer.label(),
         "position": report.peer.position.to_string(),
@@ -190,7 +191,11 @@ pub(super) fn status(report: &StatusReport, sentence: &str) -> Value {
             "oldest_ms": report.verified.ring,
             "oldest_at": report.verified.at.as_ref().map(peer),
         }),
-    })
+    });
+    let versions = report.settings.map(|settings| settings.versions);
+    value["versions_max"] = json!(versions.map(|versions| versions.count));
+    value["versions_for_s"] = json!(versions.map(|versions| versions.seconds));
+    value
 }
 
 fn verdict(verdict: &Verdict, sentence: &str) -> Value {

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use super::words::quoted;
-use crate::config::{RingSettings, SettingsError};
+use crate::config::{KeepVersions, RingSettings, SettingsError};
 use crate::id::{FileName, FileNameError};
 use crate::peer::{
     AdmitError, BringError, BundleError, ConnectError, Ended, EnrolError, Failure, FailureKind,
@@ -178,6 +178,10 @@ pub(super) fn settings(error: &SettingsError) -> String {
                 replicas.saturating_sub(1)
             )
         }
+        SettingsError::KeepVersions(_) => {
+            let (most, days) = (KeepVersions::COUNT_MAX, KeepVersions::SECONDS_MAX / (24 * 3_600));
+            format!("--keep-versions is 1 to {most} versions, and a time from 1s to {days}d")
+        }
         SettingsError::AwayLimit { max, .. } => {
             format!("--away-limit is at most {} days", max.as_secs() / (24 * 3_600))
         }
@@ -194,8 +198,8 @@ pub(super) fn renewal(whom: &str) -> String {
 }
 
 fn same_settings(why: &Ended) -> Option<String> {
-    let RingSettings { replicas, successors } = why.other_settings()?;
-    Some(format!("start with --replicas {replicas} --successors {successors}"))
+    let RingSettings { replicas, successors, versions } = why.other_settings()?;
+    Some(format!("start with --replicas {replicas} --successors {successors} --keep-versions {versions}"))
 }
 
 fn identity(error: &IdentityError) -> Option<String> {
@@ -310,11 +314,11 @@ mod tests {
             start(&several),
             "data directory peers: 2 peers live there: peers/1 and peers/2; say which; --data-dir names one"
         );
-        let settings = RingSettings { replicas: 2, successors: 4 };
+        let settings = RingSettings { replicas: 2, successors: 4, ..RingSettings::default() };
         let failure = JoinFailure::OtherSettings { of: Position::of_number(5), settings };
         assert_eq!(
             ended(&EndReason::JoinFailed(failure).into()),
-            "peer 5 has other settings: 2 replicas and 4 successors; start with --replicas 2 --successors 4"
+            "peer 5 has other settings: 2 replicas, 4 successors, and 16 versions of a name, their bytes for 30d; start with --replicas 2 --successors 4 --keep-versions 16,30d"
         );
         assert_eq!(ended(&Ended::ShutDown), "shut down");
         let stopped = ConnectError::NotRunning { peer: "4".to_owned(), data_dir: "my data/4".into() };

@@ -1,4 +1,4 @@
-//! `quoit revoke`: takes back a peer's certificate, on the machine with the ring CA's key.
+//! `quoit revoke`: takes back the certificate of a peer or client, on the machine with the ring CA's key.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,16 +10,16 @@ use super::shell::TargetArgs;
 use super::{DONE, FAILED, NOT_FOUND, remedy};
 use crate::peer::{AdmitError, AdmittedPeer, PeerChoice, ToldPeer, find_admitted, revoke, tell_revocations};
 
-/// Take back a peer's certificate, for good
+/// Take back the certificate of a peer or client, for good
 ///
-/// The peer is one that was admitted here. Its key is refused by every peer within a minute, and after a restart from
+/// It was admitted here, and may be away. Its key is refused by every peer within a minute, and after a restart from
 /// the first moment on. The running peers of this machine are told, and tell the ring. Nothing gives a revoked key
 /// back; `quoit admit` can give its number or name to a new key. The ring CA's key has to be here.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: quoit revoke nas    asks for the name once more; --yes does not")]
 pub(super) struct Args {
-    /// Its number, its display name, or the beginning of its position or of the SHA-256 of its key
-    #[arg(value_name = "PEER")]
+    /// Its number, its name, or the beginning of its position or of the SHA-256 of its key
+    #[arg(value_name = "PEER|CLIENT")]
     whom: String,
     /// Do not ask for its name once more
     #[arg(long)]
@@ -65,8 +65,8 @@ pub(super) async fn run(plan: Plan) -> anyhow::Result<u8> {
     };
     if peer.revoked.is_none() && !plan.yes && !is_confirmed(&out, &peer).await? {
         out.error(&format!(
-            "peer {} was not revoked: its name was not said back. --yes does it without asking",
-            peer.peer
+            "{} was not revoked: its name was not said back. --yes does it without asking",
+            in_short(&peer)
         ));
         return Ok(FAILED);
     }
@@ -93,10 +93,13 @@ pub(super) async fn run(plan: Plan) -> anyhow::Result<u8> {
 /// Whether the name of the peer is typed on the next line of standard input.
 async fn is_confirmed(out: &Output, peer: &AdmittedPeer) -> anyhow::Result<bool> {
     out.note(&format!(
-        "This takes back the certificate of peer {} of ring {}, position {}, for good. Type {} to go on",
-        peer.peer,
+        "This takes back the certificate of {} of ring {}, {}, for good. Type {} to go on",
+        in_short(peer),
         peer.ring,
-        peer.peer.position,
+        match peer.is_client {
+            true => format!("key {}", peer.key),
+            false => format!("position {}", peer.peer.position),
+        },
         peer.peer.label()
     ));
     let read = tokio::task::spawn_blocking(|| {
@@ -130,15 +133,20 @@ fn tell_spread(out: &Output, told: &[ToldPeer], failure: Option<String>) -> u8 {
 
 fn in_words(peer: &AdmittedPeer, is_old: bool) -> String {
     let at = peer.revoked.as_deref().unwrap_or_default();
-    let (name, ring, key) = (&peer.peer, &peer.ring, &peer.key);
+    let (whom, ring, key) = (in_short(peer), &peer.ring, &peer.key);
     match is_old {
         true => format!(
-            "The certificate of peer {name} of ring {ring} is revoked since {at}\n  key         sha256:{key}"
+            "The certificate of {whom} of ring {ring} is revoked since {at}\n  key         sha256:{key}"
         ),
-        false => format!(
-            "Revoked the certificate of peer {name} of ring {ring} at {at}\n  key         sha256:{key}"
-        ),
+        false => {
+            format!("Revoked the certificate of {whom} of ring {ring} at {at}\n  key         sha256:{key}")
+        }
     }
+}
+
+fn in_short(peer: &AdmittedPeer) -> String {
+    let kind = if peer.is_client { "client" } else { "peer" };
+    format!("{kind} {}", peer.peer)
 }
 
 fn as_json(peer: &AdmittedPeer, told: &[ToldPeer]) -> serde_json::Value {
@@ -146,8 +154,9 @@ fn as_json(peer: &AdmittedPeer, told: &[ToldPeer]) -> serde_json::Value {
         told.iter().map(|told| json!({ "peer": told.peer, "failure": told.failure })).collect();
     json!({
         "name": peer.peer.name,
+        "client": peer.is_client,
         "number": peer.peer.position.number(),
-        "position": peer.peer.position.to_string(),
+        "position": (!peer.is_client).then(|| peer.peer.position.to_string()),
         "key": peer.key.to_string(),
         "ring": peer.ring,
         "revoked": peer.revoked,

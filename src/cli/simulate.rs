@@ -132,6 +132,7 @@ impl Args {
             settings: RingSettings {
                 replicas: number(Parameter::Replicas, &self.replicas)?,
                 successors: number(Parameter::Successors, &self.successors)?,
+                ..RingSettings::default()
             },
             contacts: number(Parameter::Contacts, &self.contacts)?,
             fingers_only: self.fingers_only,
@@ -353,7 +354,7 @@ pub(super) mod tests {
             leave_kind: LeaveKind::Death,
             session_median: Some(Duration::from_millis(600_500)),
             duration: Duration::from_secs(90),
-            settings: RingSettings { replicas: 5, successors: 4 },
+            settings: RingSettings { replicas: 5, successors: 4, ..RingSettings::default() },
             contacts: 64,
             fingers_only: false,
             loss: 0.01,

@@ -19,8 +19,8 @@ pub trait Piece: Clone + Send + Sync + 'static {
     /// Takes the first `bytes` bytes off; the piece must have as many.
     fn split_to(&mut self, bytes: u64) -> Self;
 
-    /// The bytes themselves; none where a simulated world moves only lengths.
-    fn bytes(&self) -> &[u8];
+    /// The bytes themselves, in order; none where a simulated world moves only lengths.
+    fn parts(&self) -> &[Bytes];
 }
 
 impl Piece for Bytes {
@@ -32,8 +32,8 @@ impl Piece for Bytes {
         Bytes::split_to(self, bytes as usize)
     }
 
-    fn bytes(&self) -> &[u8] {
-        self
+    fn parts(&self) -> &[Bytes] {
+        std::slice::from_ref(self)
     }
 }
 

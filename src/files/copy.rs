@@ -199,7 +199,7 @@ async fn accept_and_pass_on<E: Env>(
         Err(error) => {
             let reason = error.missing_reason();
             // Said now: the sender may be gone before the end, where an owner says it again.
-            env.copy_refused(&object, &reason);
+            note_refused(env, &object, &reason);
             if !duty.owner {
                 // The sender gives the bytes to the next peer itself.
                 return upstream.reply(own_word(env, &Err(reason))).await;
@@ -225,7 +225,7 @@ async fn tell_of_copies<E: Env>(
     match &copied {
         Ok(()) if duty.has_come_back(&env.view(), &object.content.key()) => env.repair_wanted().notify_one(),
         Ok(()) => {}
-        Err(reason) => env.copy_refused(&object, reason),
+        Err(reason) => note_refused(env, &object, reason),
     }
     let mut copies = Copies::default();
     let own = own_word(env, &copied);
@@ -250,6 +250,14 @@ async fn tell_of_copies<E: Env>(
         }
     }
     upstream.reply(StorageReply::Finished).await
+}
+
+/// Notes that this peer did not take an object.
+fn note_refused<E: Env>(env: &Arc<E>, object: &ObjectInfo, reason: &MissingReason) {
+    env.copy_refused(object, reason);
+    if matches!(reason, MissingReason::NoRoom { .. }) {
+        env.room_word().refused(object.length);
+    }
 }
 
 /// The report on this peer's own copy.

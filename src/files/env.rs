@@ -11,10 +11,13 @@ use super::bytes::{Answering, Asking, DiskError, GiveError, Incoming, KeptAs, Pi
 use super::laws::Laws;
 use super::shares::Transfers;
 use crate::chord::View;
+use crate::config::KeepVersions;
 use crate::id::{ContentId, FileName, KeyRange, Position, SetDigest};
-use crate::names::{Bygones, NameHistory};
+use crate::names::{Absence, Bygones, NameHistory, NameTerms};
 use crate::outboard::Outboard;
-use crate::replica::{Agreements, Arrivals, Grants, Holdings, LeaseTerms, NoRoom, Presence, TakeOver};
+use crate::replica::{
+    Agreements, Arrivals, DiskRoom, Grants, Holdings, LeaseTerms, NoRoom, Presence, RoomWord, TakeOver,
+};
 use crate::time::{Moment, Timestamp};
 use crate::wire::{
     Entry, Fault, Link, MembershipReply, MembershipRequest, MissingReason, NameRecord, ObjectInfo,
@@ -211,6 +214,46 @@ pub trait Env: Hops {
     /// The peers that announced their copy of an object, each with its incarnation.
     fn announced(&self, content: &ContentId) -> BTreeSet<(Position, u64)>;
 
+    /// The absence of this peer from the ring, as far as it knows of it.
+    fn absence(&self) -> MutexGuard<'_, Absence>;
+
+    /// The notice that the take-over is to look again, since it begins anew.
+    fn takeover_wanted(&self) -> &Notify;
+
+    /// How long the records of names stay.
+    fn name_terms(&self) -> NameTerms;
+
+    /// How many versions of a name the ring keeps, and for how long. A peer that does not know its ring's settings yet
+    /// drops nothing.
+    fn keep_versions(&self) -> KeepVersions {
+        let most = KeepVersions { count: KeepVersions::COUNT_MAX, seconds: KeepVersions::SECONDS_MAX };
+        self.view().settings.map_or(most, |settings| settings.versions)
+    }
+
+    /// Writes down, durably, that this peer is active in its ring at this time of the ring's clock.
+    ///
+    /// # Errors
+    /// The reason why it cannot be written.
+    fn write_active(self: &Arc<Self>, now_unix_ms: u64) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// The date up to which this peer may have dropped tombstones, in milliseconds since the Unix epoch; 0 if it has
+    /// dropped none.
+    ///
+    /// # Errors
+    /// The reason why it cannot be read.
+    fn dropped_ms(self: &Arc<Self>) -> impl Future<Output = Result<u64, String>> + Send;
+
+    /// Notes, durably, that tombstones up to this date may be dropped from now on; and ends the memories of removals
+    /// whose time is over.
+    ///
+    /// # Errors
+    /// The reason why it cannot be written.
+    fn note_dropped(
+        self: &Arc<Self>,
+        up_to_unix_ms: u64,
+        now_unix_ms: u64,
+    ) -> impl Future<Output = Result<(), String>> + Send;
+
     /// This peer's history of a name; empty if it keeps no record of it.
     ///
     /// # Errors
@@ -218,13 +261,15 @@ pub trait Env: Hops {
     fn history(self: &Arc<Self>, key: Position) -> impl Future<Output = Result<NameHistory, String>> + Send;
 
     /// Changes this peer's history of a name, durable on return. `change` returns whether there is a change, and a
-    /// result for the caller.
+    /// result for the caller. `heals`: a history that cannot be read counts as an empty one; its bytes go to quarantine
+    /// if there is a change.
     ///
     /// # Errors
     /// The reason why it cannot be read or written.
     fn update_history<T: Send + 'static>(
         self: &Arc<Self>,
         key: Position,
+        heals: bool,
         change: impl FnOnce(&mut NameHistory) -> (bool, T) + Send + 'static,
     ) -> impl Future<Output = Result<T, MissingReason>> + Send;
 
@@ -401,6 +446,15 @@ pub trait Env: Hops {
 
     /// How long a copy that is one too many stays while there is room.
     fn surplus_wait(&self) -> Duration;
+
+    /// The room that the disk has for files; `None` if it cannot be told.
+    fn disk_room(self: &Arc<Self>) -> impl Future<Output = Option<DiskRoom>> + Send;
+
+    /// This peer's word on its room.
+    fn room_word(&self) -> MutexGuard<'_, RoomWord>;
+
+    /// Says from now on, in this peer's pongs, whether it has no room.
+    fn say_full(self: &Arc<Self>, full: bool) -> impl Future<Output = ()> + Send;
 
     /// The copies for which other peers have no room.
     fn no_room(&self) -> MutexGuard<'_, NoRoom>;

@@ -5,13 +5,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::absence::names_count;
 use super::ask::ask_storage;
 use super::env::Env;
 use super::find::FindError;
 use super::records::{STORAGE_TIMEOUT, checked, poll};
 use super::search::verdict_soon;
 use crate::id::{FileName, Position};
-use crate::names::{CheckedRecord, HISTORY_MAX, NameHistory, Verdict, Vote};
+use crate::names::{CheckedRecord, NameHistory, VERSIONS_MAX, Verdict, Vote};
 use crate::replica::has_no_vote;
 use crate::wire::{Entry, Fault, StorageReply, StorageRequest};
 
@@ -54,6 +55,9 @@ pub async fn versions_of<E: Env>(env: &Arc<E>, name: &FileName) -> Result<Versio
 pub async fn answer_history<E: Env>(env: &Arc<E>, name: &FileName) -> Result<StorageReply, String> {
     // Read before the disk is: a take-over that ends meanwhile does not make a vote of this "no".
     let syncing = env.laws().no_vote_while_taking_over && has_no_vote(&env.view(), &env.takeover());
+    if !names_count(&**env) {
+        return Ok(StorageReply::History { records: Vec::new(), syncing: true });
+    }
     let history = env.history(name.key()).await?;
     let past = history.past.into_iter().map(|past| past.record);
     Ok(StorageReply::History { records: history.current.into_iter().chain(past).collect(), syncing })
@@ -72,7 +76,7 @@ async fn vote_with_history<E: Env>(
     let mut joined = joined.lock().unwrap_or_else(PoisonError::into_inner);
     for record in &records {
         // A record that was decoded and checked is merged without an error.
-        let _ = joined.merge(record.signed().clone());
+        let _ = joined.merge(record.signed().clone(), VERSIONS_MAX);
     }
     let newest = records.into_iter().max_by_key(CheckedRecord::rank);
     (whom.position, Some(Vote { record: newest, syncing }))
@@ -87,7 +91,7 @@ async fn fetch_history<E: Env>(
 ) -> Option<(Vec<CheckedRecord>, bool)> {
     let request = StorageRequest::FetchHistory { name: name.clone() };
     let fault = match ask_storage(env, whom, request, STORAGE_TIMEOUT).await {
-        Ok(StorageReply::History { records, syncing }) if records.len() <= HISTORY_MAX + 1 => {
+        Ok(StorageReply::History { records, syncing }) if records.len() <= VERSIONS_MAX => {
             let checked: Result<Vec<CheckedRecord>, String> =
                 records.into_iter().map(|record| checked(&**env, record, name)).collect();
             match checked {

@@ -34,6 +34,8 @@ pub struct Laws {
     pub drops_are_granted: bool,
     /// Two peers hold the same of a range if the digests are the same. Without: if they hold as many objects and records.
     pub digests_compared: bool,
+    /// A peer whose names may be out of date after an absence drops them. Without: they count.
+    pub stale_names_dropped: bool,
 }
 
 impl Default for Laws {
@@ -52,6 +54,7 @@ impl Default for Laws {
             parts_hashed_again: true,
             drops_are_granted: true,
             digests_compared: true,
+            stale_names_dropped: true,
         }
     }
 }

@@ -60,13 +60,13 @@ async fn renew_all<E: Env>(env: &Arc<E>, of_all_kept: bool) -> bool {
         };
         let Some((last, _)) = page.last() else { return all };
         after = Some(*last);
-        let (view, now, terms) = (env.view(), env.ring_ms(), env.lease_terms());
+        let (view, now, kept_for) = (env.view(), env.ring_ms(), env.keep_versions().duration());
         let kept = KeptRange::of(&view, env.copies());
         let mine = page.iter().filter(|(key, _)| view.owns(key) || (of_all_kept && kept.contains(key)));
         let histories: Vec<_> = mine.filter_map(|(_, history)| history.as_ref()).collect();
-        let references = histories.iter().flat_map(|history| history.references(now, terms.versions_for));
+        let references = histories.iter().flat_map(|history| history.references(now, kept_for));
         all &= renew(env, references.collect()).await;
-        for (tree, link) in histories.iter().flat_map(|history| history.trees(now, terms.versions_for)) {
+        for (tree, link) in histories.iter().flat_map(|history| history.trees(now, kept_for)) {
             all &= renew_tree(env, tree, &link).await;
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! | part | what it does |
 //! |---|---|
+//! | `absence` | finds out whether the names of a peer that comes back still count |
 //! | `ask` | asks a peer about files, this one itself too |
 //! | `bytes` | the bytes of objects, on streams and on the disk |
 //! | `compare` | finds out in which ranges of keys two peers hold something else |
@@ -26,6 +27,7 @@
 //! | `renew` | renews the leases of objects at their replicas |
 //! | `repair` | rounds that make missing copies again |
 //! | `restore` | makes an earlier version of a name the current one again |
+//! | `retention` | drops the tombstones and versions that the ring keeps no longer |
 //! | `search` | the content that a name stands for, and the holders of an object |
 //! | `store` | a store, until it is acknowledged |
 //! | `takeover` | takes over the peer's ranges |
@@ -40,6 +42,7 @@
 
 #![forbid(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod absence;
 mod ask;
 mod bytes;
 mod compare;
@@ -63,6 +66,8 @@ mod records;
 mod renew;
 mod repair;
 mod restore;
+mod retention;
+mod room;
 mod search;
 mod shares;
 mod store;
@@ -70,6 +75,7 @@ mod takeover;
 mod trees;
 mod wait;
 
+pub use absence::answer_dropped;
 pub use ask::ask_storage;
 pub use bytes::{
     Answering, Asking, DiskError, DiskFault, GiveError, Incoming, KeptAs, Piece, Reader, StreamError,
@@ -95,6 +101,8 @@ pub use records::{LATE_WORD, STORAGE_TIMEOUT, Written, accept_record, answer_rec
 pub use renew::renew;
 pub use repair::{RoundLog, answer_sync, planned, repair, round};
 pub use restore::{RestoreFailure, Restored, restore};
+pub use retention::keep_names;
+pub use room::tell_room;
 pub use search::{answer_who_has, holders_of, other_holders, resolve_soon};
 pub use shares::{Foreground, Pace, Party, Slot, Slots, Transfers};
 pub use store::{Order, Stored, put, store};

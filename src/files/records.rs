@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::absence::names_count;
 use super::ask::ask_storage;
 use super::env::{Asker, Env};
 use super::find::{FindError, find, find_soon};
@@ -281,6 +282,9 @@ fn verified<E: Env>(env: &E, signed: SignedRecord) -> Result<CheckedRecord, Stri
 pub async fn answer_record<E: Env>(env: &Arc<E>, name: &FileName) -> Result<StorageReply, String> {
     // Read before the disk is: a take-over that ends meanwhile does not make a vote of this "no".
     let syncing = env.laws().no_vote_while_taking_over && has_no_vote(&env.view(), &env.takeover());
+    if !names_count(&**env) {
+        return Ok(StorageReply::Record { record: None, syncing: true });
+    }
     let record = env.history(name.key()).await?.current;
     Ok(StorageReply::Record { record, syncing })
 }
@@ -332,11 +336,15 @@ async fn merge_record<E: Env>(
 ) -> Result<(), NotMerged> {
     let (name, clock) = (new.record().name.clone(), new.record().clock);
     let tombstone = new.record().target == RecordTarget::Tombstone;
-    let (now, id) = (env.ring_ms(), new.id());
-    let merged = env.update_history(key, move |history| match history.put(&new, role, now) {
-        Ok(changed) => (changed, Ok(history.knows(&id))),
-        Err(refusal) => (false, Err(refusal.into_reply(history))),
-    });
+    let (now, id, versions) = (env.ring_ms(), new.id(), usize::from(env.keep_versions().count));
+    // An unreadable history counts as missing when another keeper gives its record. An owner may not take it for one: a
+    // client's record would replace what the others have.
+    let heals = role == PutRole::Replica;
+    let merged =
+        env.update_history(key, heals, move |history| match history.put(&new, role, now, versions) {
+            Ok(changed) => (changed, Ok(history.knows(&id))),
+            Err(refusal) => (false, Err(refusal.into_reply(history))),
+        });
     let is_kept = merged.await.map_err(NotMerged::Disk)?.map_err(NotMerged::Refused)?;
     if !is_kept {
         env.bygones().hear(id);

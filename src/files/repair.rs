@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::absence::may_give_to;
 use super::ask::ask_storage;
 use super::compare::Comparison;
 use super::env::{BoxFuture, Cause, Env};
@@ -283,6 +284,9 @@ pub async fn answer_sync<E: Env>(env: &Arc<E>, asker: &Entry) -> StorageReply {
 /// Compares the ranges of an offer with one peer, and offers what differs, records first; stops once the peer does not
 /// answer.
 async fn offer<E: Env>(env: &Arc<E>, offer: Offer, log: &RoundLog) {
+    if !may_give_to(env, &offer.to).await {
+        return log.incomplete();
+    }
     let mut comparison = match Comparison::begin(env, &offer.to, &offer.ranges).await {
         Ok(comparison) => comparison,
         Err(error) => {

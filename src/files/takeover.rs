@@ -29,9 +29,10 @@ pub async fn take_over<E: Env>(env: Arc<E>) {
             let (objects, bytes, begun) = env.takeover().end();
             env.tell_synced(objects, bytes, env.now().since(begun));
         }
-        let (whom, answer) = match race(env.view_changed(&view), asked.next_or_never()).await {
-            Either::Left(true) => continue,
-            Either::Left(false) => return,
+        let looks = race(env.view_changed(&view), env.takeover_wanted().notified());
+        let (whom, answer) = match race(looks, asked.next_or_never()).await {
+            Either::Left(Either::Left(true) | Either::Right(())) => continue,
+            Either::Left(Either::Left(false)) => return,
             Either::Right(answered) => answered,
         };
         let pause = env.takeover().hear(env.now(), &whom.position, answer.as_ref().ok());

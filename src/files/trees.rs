@@ -35,7 +35,9 @@ async fn renew_files<E: Env>(env: &Arc<E>, tree: ObjectInfo, link: &Link) -> Res
     let (mut reader, mut page, mut all) = (TreeReader::default(), BTreeSet::new(), true);
     while let Some(piece) = bytes.next().await.map_err(|error| format!("{error:?}"))? {
         let mut take = |entry: TreeEntry| page.extend(entry.object().map(|object| object.content));
-        reader.read(piece.bytes(), &mut take).map_err(|error| error.to_string())?;
+        for part in piece.parts() {
+            reader.read(part, &mut take).map_err(|error| error.to_string())?;
+        }
         if page.len() >= FILES_PER_PAGE {
             all &= renew(env, references(std::mem::take(&mut page), link)).await;
         }

@@ -65,6 +65,7 @@ impl NameHistory {
 
 #[cfg(test)]
 mod tests {
+    use super::super::VERSIONS_MAX;
     use super::super::sample::{record, versioned};
     use super::*;
 
@@ -74,7 +75,7 @@ mod tests {
         let (one, other) = (versioned(2, 1, 2, Some(first.id())), versioned(3, 2, 2, Some(first.id())));
         let mut history = NameHistory::default();
         for record in [&first, &one, &other] {
-            history.merge(record.clone()).unwrap();
+            history.merge(record.clone(), VERSIONS_MAX).unwrap();
         }
         (history, [first, one, other])
     }
@@ -113,8 +114,8 @@ mod tests {
         (again.version, again.replaces) = (2, [first.id()].into_iter().collect());
         let body = crate::wire::codec::encode(&again).unwrap();
         let mut history = NameHistory::default();
-        history.merge(first.clone()).unwrap();
-        history.merge(SignedRecord { body, ..first.clone() }).unwrap();
+        history.merge(first.clone(), VERSIONS_MAX).unwrap();
+        history.merge(SignedRecord { body, ..first.clone() }, VERSIONS_MAX).unwrap();
         let content = content_of(&again).unwrap();
         let Chosen::One(chosen) = history.choose(&VersionChoice::Content(content.to_string())) else {
             panic!()
@@ -135,7 +136,7 @@ mod tests {
         for order in [[&settled, &first, &one, &other], [&one, &other, &settled, &first]] {
             let mut history = NameHistory::default();
             for record in order {
-                history.merge(record.clone()).unwrap();
+                history.merge(record.clone(), VERSIONS_MAX).unwrap();
             }
             assert_eq!((history.sibling_ids(), history.current.as_ref()), (vec![], Some(&settled)));
         }

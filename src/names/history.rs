@@ -1,10 +1,15 @@
 //! The records that a peer keeps of one name, and the records that it takes from others and from clients.
+//!
+//! Of all records of a name that it was ever given, a peer keeps the latest ones, as many as its ring keeps versions. So
+//! peers that were given the same records keep the same, in whatever order they came.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::grave::Grave;
 use super::record::{CLOCK_AHEAD_MAX_MS, CheckedRecord, rank};
+use crate::config::KeepVersions;
 use crate::id::RecordId;
 use crate::time::Timestamp;
 use crate::wire::{NameRecord, PutRole, RecordError, SignedRecord, StorageReply};
@@ -14,8 +19,11 @@ use crate::wire::{NameRecord, PutRole, RecordError, SignedRecord, StorageReply};
 pub struct NameHistory {
     /// The record that won.
     pub current: Option<SignedRecord>,
-    /// Records that lost, latest first, at most [`HISTORY_MAX`].
+    /// Records that lost, latest first, fewer than [`VERSIONS_MAX`].
     pub past: Vec<PastRecord>,
+    /// The memory of a removal whose records are gone. It stays at this peer, and is no part of what peers compare.
+    #[serde(skip)]
+    pub grave: Option<Grave>,
 }
 
 /// A record that lost.
@@ -58,25 +66,31 @@ impl PutRefusal {
 impl NameHistory {
     /// Takes a record in a role (`PutRecord`): as a replica any record, as the owner of the name one that
     /// [`NameHistory::accepts`]. The same record again comes from a client, or a network, that did not hear the answer.
-    /// Returns whether anything changed.
+    /// Of all records the latest `versions` stay. Returns whether anything changed.
     /// # Errors
     /// [`PutRefusal`] gives the reason; nothing is changed then.
-    pub fn put(&mut self, new: &CheckedRecord, role: PutRole, now_unix_ms: u64) -> Result<bool, PutRefusal> {
+    pub fn put(
+        &mut self,
+        new: &CheckedRecord,
+        role: PutRole,
+        now_unix_ms: u64,
+        versions: usize,
+    ) -> Result<bool, PutRefusal> {
         let again = self.current.as_ref().is_some_and(|current| current.id() == new.id());
         if role == PutRole::Owner && !again {
             self.accepts(new.record(), now_unix_ms)?;
         }
-        Ok(self.merge(new.signed().clone()).unwrap_or(false))
+        Ok(self.merge(new.signed().clone(), versions).unwrap_or(false))
     }
 
-    /// Merges a record. Returns whether anything changed.
+    /// Merges a record, and keeps the latest `versions` of all. Returns whether anything changed.
     ///
     /// # Errors
     /// [`RecordError`] when the record cannot be read; nothing is changed then.
-    pub fn merge(&mut self, incoming: SignedRecord) -> Result<bool, RecordError> {
+    pub fn merge(&mut self, incoming: SignedRecord, versions: usize) -> Result<bool, RecordError> {
         let id = incoming.id();
         let new = incoming.decode()?;
-        if self.knows(&id) {
+        if self.knows(&id) || self.grave.is_some_and(|grave| new.clock <= grave.clock) {
             return Ok(false);
         }
         let Some(current) = self.current.clone() else {
@@ -84,18 +98,15 @@ impl NameHistory {
             return Ok(true);
         };
         let old = current.decode()?;
-        if self.is_bygone(&new, &id) {
-            return Ok(false);
-        }
         if rank(&new, &id) > rank(&old, &current.id()) {
-            let sibling = !new.replaces.contains(&current.id());
             self.current = Some(incoming);
-            self.push(PastRecord { record: current, sibling });
+            self.push(current);
+        } else if self.is_bygone(&new, &id, versions) {
+            return Ok(false);
         } else {
-            let sibling = !self.is_replaced(&id, &old);
-            self.push(PastRecord { record: incoming, sibling });
+            self.push(incoming);
         }
-        self.recount_siblings();
+        self.cut(versions);
         Ok(true)
     }
 
@@ -114,7 +125,13 @@ impl NameHistory {
         }
         match current {
             Some((id, _)) if !record.replaces.contains(&id) => Err(PutRefusal::Conflict),
-            None if !record.replaces.ids().is_empty() => Err(PutRefusal::Conflict),
+            None => match self.grave {
+                // The writer may have been told of the removal by a peer that has not dropped it yet.
+                Some(grave) if record.clock > grave.clock => Ok(()),
+                Some(_) => Err(PutRefusal::ClockBehind),
+                None if !record.replaces.ids().is_empty() => Err(PutRefusal::Conflict),
+                None => Ok(()),
+            },
             Some((_, clock)) if record.clock <= clock => Err(PutRefusal::ClockBehind),
             _ => Ok(()),
         }
@@ -135,25 +152,27 @@ impl NameHistory {
         self.current.iter().chain(self.past.iter().map(|past| &past.record)).any(|record| record.id() == *id)
     }
 
-    /// Whether the history is full of later records: this one would be cut off again.
-    fn is_bygone(&self, record: &NameRecord, id: &RecordId) -> bool {
-        let last = self.past.last().filter(|_| self.past.len() >= HISTORY_MAX);
-        let last = last.and_then(|last| Some((last.record.decode().ok()?, last.record.id())));
-        last.is_some_and(|(last, last_id)| rank(record, id) < rank(&last, &last_id))
+    /// Whether so many later records are kept that this one, which is not the winner, would be cut off again.
+    fn is_bygone(&self, record: &NameRecord, id: &RecordId, versions: usize) -> bool {
+        if self.past.len() + 1 < versions {
+            return false;
+        }
+        let kept = versions.saturating_sub(2);
+        let last = self.past.get(kept).and_then(|last| Some((last.record.decode().ok()?, last.record.id())));
+        versions <= 1 || last.is_some_and(|(last, last_id)| rank(record, id) < rank(&last, &last_id))
     }
 
-    /// Whether the winner, or a record in the history, names this one as replaced.
-    fn is_replaced(&self, id: &RecordId, current: &NameRecord) -> bool {
-        let past = self.past.iter().filter_map(|past| past.record.decode().ok());
-        past.chain([current.clone()]).any(|record| record.replaces.contains(id))
-    }
-
-    fn push(&mut self, past: PastRecord) {
-        self.past.push(past);
+    fn push(&mut self, record: SignedRecord) {
+        self.past.push(PastRecord { record, sibling: false });
         self.past.sort_by_cached_key(|past| {
             std::cmp::Reverse(past.record.decode().ok().map(|record| rank(&record, &past.record.id())))
         });
-        self.past.truncate(HISTORY_MAX);
+    }
+
+    /// Keeps the latest so many records, and counts the siblings among them.
+    pub(super) fn cut(&mut self, versions: usize) {
+        self.past.truncate(versions.saturating_sub(1));
+        self.recount_siblings();
     }
 
     /// Counts the siblings anew: a record that came late may be the link that shows another to be an ancestor.
@@ -190,8 +209,8 @@ impl Bygones {
 
 /// The most bygone records that are remembered: 128 KiB.
 const BYGONES_MAX: usize = 4_096;
-/// The most past records of a name that are kept.
-pub const HISTORY_MAX: usize = 16;
+/// The most records of a name that any ring keeps.
+pub const VERSIONS_MAX: usize = KeepVersions::COUNT_MAX as usize;
 
 #[cfg(test)]
 mod tests {
@@ -202,26 +221,48 @@ mod tests {
     use super::*;
     use crate::wire::RecordTarget;
 
+    const VERSIONS: usize = KeepVersions::DEFAULT.count as usize;
+
     proptest! {
-        /// Goal: one winner everywhere, for any order and number of arrivals of records.
+        /// Goal: the same versions everywhere, for any order and number of arrivals of records, and any number of versions
+        /// that the ring keeps; the latest ones.
         #[test]
         fn merging_commutes(
-            written in prop::collection::vec((0u64..6, 0u8..3, 1u64..4), 1..8),
-            rotate in 0usize..8,
+            written in prop::collection::vec((0u64..6, 0u8..3, 1u64..4, 0usize..16), 1..12),
+            rotate in 0usize..12,
+            versions in 1usize..7,
         ) {
-            // A writer may give several records the same date.
-            let one_of = |(clock, writer, version): &(u64, u8, u64)| versioned(*clock, *writer, *version, None);
-            let records: Vec<_> = written.iter().map(one_of).collect();
+            // A writer may give several records the same date, and name any record as replaced.
+            let mut records: Vec<SignedRecord> = Vec::new();
+            for (clock, writer, version, replaced) in &written {
+                let replaced = records.get(*replaced).map(SignedRecord::id);
+                records.push(versioned(*clock, *writer, *version, replaced));
+            }
             let mut one = NameHistory::default();
             let mut other = NameHistory::default();
             for r in &records {
-                one.merge(r.clone()).unwrap();
+                one.merge(r.clone(), versions).unwrap();
             }
             let middle = rotate % records.len();
             for r in records[middle..].iter().chain(&records[..middle]).rev().chain(&records) {
-                other.merge(r.clone()).unwrap();
+                other.merge(r.clone(), versions).unwrap();
             }
-            prop_assert_eq!(one, other);
+            prop_assert_eq!(&one, &other);
+            // It is associative: what two peers keep, joined, is what one keeps that was given all.
+            let (mut left, mut right) = (NameHistory::default(), NameHistory::default());
+            for (i, r) in records.iter().enumerate() {
+                if i < middle { &mut left } else { &mut right }.merge(r.clone(), versions).unwrap();
+            }
+            for r in right.into_records() {
+                left.merge(r, versions).unwrap();
+            }
+            prop_assert_eq!(&one, &left);
+            let mut ranks: Vec<_> = records.iter().map(|r| rank(&r.decode().unwrap(), &r.id())).collect();
+            ranks.sort();
+            ranks.dedup();
+            let latest = ranks.split_off(ranks.len().saturating_sub(versions));
+            let kept: Vec<_> = one.into_records().map(|r| rank(&r.decode().unwrap(), &r.id())).collect();
+            prop_assert_eq!(kept, latest.into_iter().rev().collect::<Vec<_>>());
         }
     }
 
@@ -233,11 +274,11 @@ mod tests {
         let beside = record(2, 7, Some(first.id()));
         let mut history = NameHistory::default();
         for r in [&third, &first, &beside, &second] {
-            assert!(history.merge(r.clone()).unwrap());
+            assert!(history.merge(r.clone(), VERSIONS).unwrap());
         }
         assert_eq!(history.current, Some(third.clone()));
         assert_eq!(history.siblings().collect::<Vec<_>>(), [&beside]);
-        assert!(!history.merge(first).unwrap(), "known already");
+        assert!(!history.merge(first, VERSIONS).unwrap(), "known already");
     }
 
     /// Reported: a peer took an old version that a former keeper offered, cut it off again, and counted a change, in
@@ -245,17 +286,17 @@ mod tests {
     #[test]
     fn a_version_older_than_a_full_history_changes_nothing() {
         let mut history = NameHistory::default();
-        for clock in 2..=18 {
-            assert!(history.merge(record(clock, 1, None)).unwrap());
+        for clock in 2..=17 {
+            assert!(history.merge(record(clock, 1, None), VERSIONS).unwrap());
         }
-        assert_eq!(history.past.len(), HISTORY_MAX);
+        assert_eq!(history.past.len() + 1, VERSIONS);
         let before = history.clone();
         let old = record(1, 1, None);
-        assert!(!history.merge(old.clone()).unwrap());
+        assert!(!history.merge(old.clone(), VERSIONS).unwrap());
         assert_eq!(history, before);
-        assert_eq!(history.put(&checked(old.clone()), PutRole::Replica, 20), Ok(false));
+        assert_eq!(history.put(&checked(old.clone()), PutRole::Replica, 20, VERSIONS), Ok(false));
         assert!(!history.knows(&old.id()));
-        assert!(history.merge(record(19, 1, None)).unwrap(), "a later one is taken");
+        assert!(history.merge(record(19, 1, None), VERSIONS).unwrap(), "a later one is taken");
     }
 
     #[test]
@@ -274,7 +315,7 @@ mod tests {
         let first = record(1_000, 1, None);
         let mut history = NameHistory::default();
         assert_eq!(history.accepts(&first.decode().unwrap(), 1_000), Ok(()));
-        history.merge(first.clone()).unwrap();
+        history.merge(first.clone(), VERSIONS).unwrap();
         let blind = record(2_000, 1, None).decode().unwrap();
         assert_eq!(history.accepts(&blind, 2_000), Err(PutRefusal::Conflict));
         let late = record(900, 1, Some(first.id())).decode().unwrap();
@@ -289,7 +330,7 @@ mod tests {
         let hour = 3_600_000;
         let ahead = checked(record(hour, 1, None));
         let mut history = NameHistory::default();
-        history.merge(ahead.signed().clone()).unwrap();
+        history.merge(ahead.signed().clone(), VERSIONS).unwrap();
         let name = ahead.record().name.clone();
         let next = next_record(
             name,
@@ -308,14 +349,14 @@ mod tests {
     fn a_replica_takes_what_the_owner_would_not_and_the_owner_the_same_once_more() {
         let first = checked(record(1_000, 1, None));
         let mut history = NameHistory::default();
-        assert_eq!(history.put(&first, PutRole::Owner, 1_000), Ok(true));
-        assert_eq!(history.put(&first, PutRole::Owner, 1_000), Ok(false), "the answer was lost");
+        assert_eq!(history.put(&first, PutRole::Owner, 1_000, VERSIONS), Ok(true));
+        assert_eq!(history.put(&first, PutRole::Owner, 1_000, VERSIONS), Ok(false), "the answer was lost");
         let blind = checked(record(2_000, 1, None));
-        let refusal = history.put(&blind, PutRole::Owner, 2_000).unwrap_err();
+        let refusal = history.put(&blind, PutRole::Owner, 2_000, VERSIONS).unwrap_err();
         let current = history.current.clone();
         assert_eq!(refusal.into_reply(&history), StorageReply::Conflict { current });
         assert_eq!(history.current.as_ref(), Some(first.signed()), "nothing changed");
-        assert_eq!(history.put(&blind, PutRole::Replica, 0), Ok(true));
+        assert_eq!(history.put(&blind, PutRole::Replica, 0, VERSIONS), Ok(true));
         assert!(history.knows(&first.id()) && history.current.as_ref() == Some(blind.signed()));
         let far = PutRefusal::ClockAhead { ms: 7 }.into_reply(&history);
         assert!(matches!(far, StorageReply::Refused(why) if why.contains("7 ms ahead")));

@@ -98,7 +98,7 @@ pub fn next_record(
 pub struct NameEdit {
     /// The file that the name stands for from now on, or a tombstone.
     pub target: RecordTarget,
-    /// The siblings that the new record settles; at most [`HISTORY_MAX`](super::HISTORY_MAX).
+    /// The siblings that the new record settles; at most [`VERSIONS_MAX`](super::VERSIONS_MAX).
     pub settles: Vec<RecordId>,
 }
 
@@ -156,8 +156,8 @@ pub const CLOCK_AHEAD_MAX_MS: u64 = 5 * 60 * 1_000;
 
 #[cfg(test)]
 mod tests {
-    use super::super::NameHistory;
     use super::super::sample::{checked, record, target, versioned};
+    use super::super::{NameHistory, VERSIONS_MAX};
     use super::*;
     use crate::wire::{Replaces, codec};
 
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn the_owner_takes_the_next_record() {
         let mut history = NameHistory::default();
-        history.merge(record(1, 1, None)).unwrap();
+        history.merge(record(1, 1, None), VERSIONS_MAX).unwrap();
         let current = checked(history.current.clone().unwrap());
         let name = current.record().name.clone();
         let next =

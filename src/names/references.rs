@@ -56,6 +56,7 @@ fn link_of(version: &Version) -> Link {
 
 #[cfg(test)]
 mod tests {
+    use super::super::VERSIONS_MAX;
     use super::super::sample::record;
     use super::*;
     use crate::wire::{RecordTarget, codec};
@@ -79,9 +80,9 @@ mod tests {
         // The sample's content depends on the last byte of the clock.
         let (one, mut history) = (record(DAY + 1, 1, None), NameHistory::default());
         let two = record(40 * DAY + 2, 1, Some(one.id()));
-        history.merge(one).unwrap();
+        history.merge(one, VERSIONS_MAX).unwrap();
         assert_eq!(referred(&history, 1_000 * DAY), [(1, true)]);
-        history.merge(two.clone()).unwrap();
+        history.merge(two.clone(), VERSIONS_MAX).unwrap();
         assert_eq!(referred(&history, 69 * DAY), [(1, false), (40, true)]);
         assert_eq!(referred(&history, 70 * DAY + 2), [(40, true)]);
         let mut removal = two.decode().unwrap();
@@ -89,7 +90,7 @@ mod tests {
         removal.clock = crate::time::Timestamp::of_unix_ms(80 * DAY);
         removal.replaces = [two.id()].into_iter().collect();
         let body = codec::encode(&removal).unwrap();
-        history.merge(crate::wire::SignedRecord { body, ..two }).unwrap();
+        history.merge(crate::wire::SignedRecord { body, ..two }, VERSIONS_MAX).unwrap();
         assert_eq!(referred(&history, 109 * DAY), [(40, false)], "the removal itself refers to nothing");
         assert_eq!(referred(&history, 110 * DAY), []);
     }
@@ -115,8 +116,8 @@ mod tests {
     #[test]
     fn a_sibling_is_kept_until_it_is_settled() {
         let mut history = NameHistory::default();
-        history.merge(record(DAY + 1, 1, None)).unwrap();
-        history.merge(record(2 * DAY + 2, 2, None)).unwrap();
+        history.merge(record(DAY + 1, 1, None), VERSIONS_MAX).unwrap();
+        history.merge(record(2 * DAY + 2, 2, None), VERSIONS_MAX).unwrap();
         assert_eq!(referred(&history, 1_000 * DAY), [(1, false), (2, true)]);
     }
 }

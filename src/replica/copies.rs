@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::placement::own_replicas;
+use super::placement::store_replicas;
 use crate::chord::View;
 use crate::config::RingSettings;
 use crate::id::Position;
@@ -153,11 +153,11 @@ impl Copies {
         missing
     }
 
-    /// The replicas of this peer's range that still need the object, once the chain has had its turn. A final reason
+    /// The peers that still need the object (see [`store_replicas`]), once the chain has had its turn. A final reason
     /// stays final; a peer that refused for the moment, or did not answer, may take it now.
     pub fn to_complete(&self, view: &View, copies: usize) -> Vec<Entry> {
         let lacks = |peer: &Position| !self.has(peer) && !self.has_refused(peer);
-        own_replicas(view, copies).into_iter().filter(|replica| lacks(&replica.position)).collect()
+        store_replicas(view, copies).into_iter().filter(|replica| lacks(&replica.position)).collect()
     }
 
     /// The missing copies with a final reason: waiting does not help.

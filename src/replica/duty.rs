@@ -4,7 +4,7 @@
 //! what the chain could not do (see [`super::Copies::to_complete`]). A replica passes the object on to the chain that
 //! it is given.
 
-use super::placement::{Found, own_replicas};
+use super::placement::{Found, store_replicas};
 use crate::chord::{PhaseKind, View};
 use crate::config::RingSettings;
 use crate::id::Position;
@@ -91,7 +91,7 @@ pub fn store_duty(
         StoreRole::Owner if view.phase == PhaseKind::Leaving => Err(NotKept::Leaving),
         StoreRole::Owner => {
             check_owner(view, &object.content.key())?;
-            Ok(StoreDuty { chain: own_replicas(view, copies), owner: true })
+            Ok(StoreDuty { chain: store_replicas(view, copies), owner: true })
         }
         StoreRole::Replica { chain } if chain.len() > usize::from(RingSettings::REPLICAS_MAX) => {
             Err(NotKept::ChainTooLong)
@@ -101,7 +101,7 @@ pub fn store_duty(
 }
 
 /// Checks whether a peer takes a record with this key (`PutRecord`). An owner then gives it to all its replicas
-/// ([`own_replicas`]) at once; a replica merges any record.
+/// ([`super::own_replicas`]) at once; a replica merges any record.
 ///
 /// # Errors
 /// [`NotKept`] is the answer to the sender.

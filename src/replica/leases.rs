@@ -24,14 +24,12 @@ pub struct LeaseTerms {
     pub period: Duration,
     /// How long an object stays after the last renewal; at least two periods.
     pub kept_for: Duration,
-    /// How long a version of a name refers to its object after another version replaced it.
-    pub versions_for: Duration,
 }
 
 impl Default for LeaseTerms {
     fn default() -> LeaseTerms {
         let day = Duration::from_secs(86_400);
-        LeaseTerms { period: day, kept_for: 7 * day, versions_for: 30 * day }
+        LeaseTerms { period: day, kept_for: 7 * day }
     }
 }
 

@@ -15,6 +15,7 @@
 //! | `arrivals` | which objects of an offer a peer wants |
 //! | `setbacks` | which copies are not tried again for a while, since they would fail again |
 //! | `scrubbing` | which object a peer reads and hashes again next, and when |
+//! | `room` | when a peer says that it has no room |
 //! | `standins` | which peers keep the copies of a peer that has no room |
 //! | `unkept` | which files belong to a peer that cannot take them |
 //! | `repair` | when the next round of repair is due |
@@ -45,6 +46,7 @@ mod ledger;
 mod offers;
 mod placement;
 mod repair;
+mod room;
 mod round;
 mod scrubbing;
 mod setbacks;
@@ -65,8 +67,9 @@ pub use holders::{HolderSearch, Holders, holders_reply};
 pub use leases::{LeaseBook, LeaseSchedule, LeaseTerms, LeasesDue};
 pub use ledger::Ledger;
 pub use offers::{Cuts, Offer, OfferPlan, Place, plan_handover, plan_help, plan_repair, plan_sync};
-pub use placement::{Found, known_after, own_replicas, replicas, vote_count};
+pub use placement::{Found, known_after, own_replicas, replicas, store_replicas, vote_count};
 pub use repair::RepairSchedule;
+pub use room::{DiskRoom, RoomWord};
 pub use round::{Holdings, LeftWith, Round, Short, too_few_stay};
 pub use scrubbing::{NextScrub, Scrubbing, Stock, Verification};
 pub use setbacks::Setbacks;

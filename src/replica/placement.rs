@@ -20,6 +20,18 @@ pub fn own_replicas(view: &View, copies: usize) -> Vec<Entry> {
     replicas(&view.me, &view.successors, copies).into_iter().skip(1).collect()
 }
 
+/// The other peers that get a new object of this peer's range, the nearest first. Peers that say that they have no room
+/// are passed over, and the next ones stand in; so does one more peer if this one has no room itself. Where there are not
+/// enough others, the full ones are asked after all, so that the store tells of them. All are among the first
+/// [`vote_count`] peers from the key on, where copies are looked for.
+pub fn store_replicas(view: &View, copies: usize) -> Vec<Entry> {
+    let is_full = |entry: &Entry| view.full.contains(&entry.position);
+    let others = replicas(&view.me, &view.successors, vote_count(copies)).into_iter().skip(1);
+    let (full, roomy): (Vec<Entry>, Vec<Entry>) = others.partition(is_full);
+    let wanted = if is_full(&view.me) { copies } else { copies.saturating_sub(1) };
+    roomy.into_iter().chain(full).take(wanted).collect()
+}
+
 /// The number of peers from a key on that are asked before a key is said to have nothing: 2R − 1. All peers that kept
 /// the key before are still among them after R − 1 joins in front of them.
 pub fn vote_count(copies: usize) -> usize {
@@ -187,6 +199,23 @@ mod tests {
         assert_eq!(replicas(&entry(10), &two, 3).len(), 2);
         assert_eq!(numbers_of(&own_replicas(&view(50), 3)), [10, 20]);
         assert!(own_replicas(&view(50), 1).is_empty());
+    }
+
+    #[test]
+    fn a_store_passes_over_peers_without_room() {
+        let with_full = |full: &[u8]| {
+            let view = view_with(10, &[20, 30, 40, 50, 60, 70], &[]);
+            let view = View { full: full.iter().map(|number| peer(*number)).collect(), ..view };
+            numbers_of(&store_replicas(&view, 3))
+        };
+        assert_eq!(with_full(&[]), [20, 30]);
+        assert_eq!(with_full(&[20]), [30, 40]);
+        assert_eq!(with_full(&[10]), [20, 30, 40], "one stands in for this peer");
+        assert_eq!(with_full(&[10, 20, 30]), [40, 50, 20], "not beyond the peers that are asked for copies");
+        assert_eq!(with_full(&[20, 30, 40, 50]), [20, 30], "all of them are asked after all");
+        let three = View { full: [peer(30)].into(), ..view_with(10, &[20, 30], &[]) };
+        assert_eq!(numbers_of(&store_replicas(&three, 3)), [20, 30], "the store tells that 30 is full");
+        assert!(store_replicas(&view(50), 1).is_empty());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The schedule of repair rounds.
 //!
-//! A round is due after every change of this peer's neighbours, once they have been the same for a moment; after an
+//! A round is due after every change of this peer's neighbours, and of their room, once they have been the same for a moment; after an
 //! object or record came that others may lack; again and again after a round that could not do all; and now and then
 //! without any reason. A round covers the objects and records that are here when it begins; later ones lead to another
 //! round.
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::backoff::Backoff;
 use crate::chord::{PhaseKind, View};
+use crate::id::Position;
 use crate::time::Moment;
 use crate::wire::Entry;
 
@@ -36,7 +37,8 @@ pub struct RepairSchedule {
     retry: Backoff,
 }
 
-type Neighbours = (Option<Entry>, Vec<Entry>);
+/// The predecessor, the successors, and which of them have no room.
+type Neighbours = (Option<Entry>, Vec<Entry>, Vec<Position>);
 
 impl RepairSchedule {
     /// The schedule of a peer with this ping interval, before its first round. Changes are gathered for one interval,
@@ -58,7 +60,9 @@ impl RepairSchedule {
     /// Takes notice of the ring as it is now.
     pub fn look(&mut self, now: Moment, view: &View) {
         let was_active = std::mem::replace(&mut self.active, view.phase == PhaseKind::Active);
-        let seen = (view.predecessor.clone(), view.successors.clone());
+        let neighbours = view.predecessor.iter().chain(&view.successors).map(|entry| entry.position);
+        let full = neighbours.filter(|position| view.full.contains(position)).collect();
+        let seen = (view.predecessor.clone(), view.successors.clone(), full);
         // An entering peer may know its neighbours already.
         let is_new = !was_active || self.seen.as_ref() != Some(&seen);
         let differs = self.neighbours.as_ref() != Some(&seen);
@@ -222,6 +226,20 @@ mod tests {
         assert!(schedule.begin(now + PERIOD + SECOND, &view(20)));
         schedule.end(now, true);
         assert_eq!(schedule.poll_timeout(), Some(now + RETRY.peek() + SECOND), "from the beginning");
+    }
+
+    /// Goal: a neighbour that is full, and one that has room again, lead to a round; another peer does not.
+    #[test]
+    fn a_change_of_a_neighbours_room_leads_to_a_round() {
+        let mut schedule = after_a_round();
+        let full = |number: u8| View { full: [super::super::sample::peer(number)].into(), ..view(20) };
+        schedule.look(at(5), &full(99));
+        assert_eq!(schedule.poll_timeout(), Some(at(32)));
+        schedule.look(at(6), &full(30));
+        assert!(schedule.begin(at(7), &full(30)));
+        schedule.end(at(7), false);
+        schedule.look(at(9), &view(20));
+        assert_eq!(schedule.poll_timeout(), Some(at(10)));
     }
 
     /// Goal: a peer that knew its neighbours before it was in the ring still makes its first round.

@@ -45,6 +45,7 @@ pub(super) fn view_with(me: u8, others: &[u8], away: &[u8]) -> View {
         acquaintances: Vec::new(),
         rejoined: Default::default(),
         departed: Default::default(),
+        full: Default::default(),
         small: true,
         waiting_for: Vec::new(),
         turn: Default::default(),

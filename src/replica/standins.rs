@@ -4,6 +4,9 @@
 //! offers it to one more peer behind the R first ones, for each of these that has no room. The full peer is offered it
 //! again in each round, and takes it once it has room; from then on the copy of the stand-in is one too many, and goes
 //! as such copies do (see [`super::Grants`]). So nobody has to move it back.
+//!
+//! A full peer also says so in its pongs (see [`super::RoomWord`]). Its neighbours then do not try: they store new objects
+//! at the stand-ins from the beginning (see [`super::store_replicas`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -493,7 +493,7 @@ mod tests {
             "the length of the successor list is 2 to 32, not 33"
         );
         assert_eq!(
-            refused(|e| e.settings = RingSettings { replicas: 9, successors: 4 }),
+            refused(|e| e.settings = RingSettings { replicas: 9, successors: 4, ..RingSettings::default() }),
             "9 replicas need a successor list of at least 8, not 4"
         );
         assert_eq!(
@@ -519,7 +519,10 @@ mod tests {
             Experiment { interval: Duration::ZERO, ..good.clone() },
             Experiment { duration: Duration::MAX, ..good.clone() },
             Experiment { loss: f64::NAN, ..good.clone() },
-            Experiment { settings: RingSettings { replicas: 0, successors: 0 }, ..good.clone() },
+            Experiment {
+                settings: RingSettings { replicas: 0, successors: 0, ..RingSettings::default() },
+                ..good.clone()
+            },
         ] {
             let why = bad.validate().unwrap_err();
             // NaN differs from itself, so the texts are compared.
@@ -552,7 +555,7 @@ mod tests {
                 latency: LATENCY_MAX,
                 contacts: 1,
                 interval: Interval::MIN,
-                settings: RingSettings { replicas: 1, successors: 2 },
+                settings: RingSettings { replicas: 1, successors: 2, ..RingSettings::default() },
                 ..short.clone()
             },
             Experiment { peers: 3, join_rate: 20.0, leave_rate: 20.0, ..short },

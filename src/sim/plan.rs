@@ -133,7 +133,7 @@ impl Plan {
 
     /// The world in which the plan begins.
     pub fn world(&self, seed: u64) -> World {
-        let settings = RingSettings { replicas: 3, successors: self.successors };
+        let settings = RingSettings { replicas: 3, successors: self.successors, ..RingSettings::default() };
         let mut world = World::converged(seed, settings, self.peers.into(), INTERVAL, CONTACTS);
         world.drift(self.drift_ppm.into());
         if self.faults.iter().any(|timed| timed.fault.is_of_files()) {

@@ -61,7 +61,7 @@ impl World {
 
     pub(super) fn send_datagram(&mut self, from: Slot, to: Entry, datagram: Datagram) {
         let slot = slot_of(&to.address);
-        let is_pong = matches!(datagram, Datagram::Pong { .. });
+        let is_pong = matches!(datagram, Datagram::Pong { .. } | Datagram::FullPong { .. });
         let bytes = traffic::datagram_bytes(codec::encoded_length(&datagram).unwrap_or(0));
         let dialled = self.connect(from, slot, Purpose::Maintenance);
         let Some(peer) = self.running(from) else { return };

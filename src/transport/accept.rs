@@ -141,7 +141,7 @@ impl Shared {
             }
             Ok(Accepted::Stranger(quic, place)) => {
                 background(async move {
-                    // Its address pays as for a failed handshake, unless a ticket was redeemed.
+                    // Its address pays as for a failed handshake, unless it knew the secret of a ticket.
                     if !self.serve_stranger(&quic).await {
                         handshake.failed();
                     }
@@ -263,13 +263,13 @@ impl Shared {
         }
     }
 
-    /// Passes on the requests of a stranger until its time is over. True if it redeemed a ticket.
+    /// Passes on the requests of a stranger until its time is over. True if it knew the secret of a ticket.
     async fn serve_stranger(&self, quic: &quinn::Connection) -> bool {
-        let redeemed = Arc::new(AtomicBool::new(false));
+        let knew_secret = Arc::new(AtomicBool::new(false));
         let exchanges = async {
             for _ in 0..limits::ENROLMENT_STREAMS_MAX {
                 let Ok(halves) = quic.accept_bi().await else { return };
-                let stranger = Stranger::new(halves, quic.remote_address(), redeemed.clone());
+                let stranger = Stranger::new(halves, quic.remote_address(), knew_secret.clone());
                 if self.incoming.send(Incoming::Stranger(stranger)).await.is_err() {
                     return;
                 }
@@ -278,7 +278,7 @@ impl Shared {
         };
         let _ = timeout(limits::ENROLMENT_TIME_MAX, exchanges).await;
         quic.close(close_code::ENDED, b"");
-        redeemed.load(Ordering::Acquire)
+        knew_secret.load(Ordering::Acquire)
     }
 
     fn refused(&self, from: SocketAddr, reason: &str) {

@@ -1,8 +1,15 @@
 //! Admission: certificates for peers on other machines, for requests whose key stays where it is, and for clients; and
 //! renewals of these certificates.
 //!
-//! The public certificate of every admitted peer stays in the certificates directory. So a number or a display name
-//! never stands for two keys, and a certificate can be renewed.
+//! The public certificate of every admitted peer and client stays in the certificates directory:
+//!
+//! ```text
+//! CERTS_DIR/peers/<label>.pem         a peer's
+//! CERTS_DIR/clients/<key>.pem         a client's, by the first digits of its key's hash
+//! ```
+//!
+//! So a number or a display name never stands for two peers' keys, a certificate can be renewed, and each can be revoked
+//! by the name of its peer or client.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,15 +21,16 @@ use rustls::pki_types::pem::{PemObject as _, SectionKind};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer as _;
 
-use super::authority::{Authority, Placement};
+use super::authority::{Authority, Placement, subject};
 use super::bundle::Bundle;
 use super::files::{self, Access};
 use super::identity::{self, label_of};
 use super::identity_error::IdentityError;
-use super::keys::{self, SecretKey};
-use super::names::checked_display_name;
-use super::verifier::{self, CLIENT_NAME, Verifier};
-use crate::id::{KeyHash, Position};
+use super::keys;
+use super::names::{LABEL_DIGITS, checked_display_name};
+use super::placement::new_key;
+use super::verifier::{self, CLIENT_NAME, CLIENT_SUBJECT, Verifier};
+use crate::id::{KeyHash, Position, Weight};
 
 /// The content of a certificate that is to be made.
 struct Wanted {
@@ -31,32 +39,49 @@ struct Wanted {
     public_key: Vec<u8>,
     position: Position,
     display_name: Option<String>,
+    weight: Weight,
 }
 
-/// A peer whose certificate is kept in the certificates directory.
+/// A peer or client whose certificate is kept in the certificates directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issued {
-    /// The position in the certificate.
-    pub position: Position,
+    /// The position in the certificate; `None` for a client.
+    pub position: Option<Position>,
     /// The hash of its key.
     pub key: KeyHash,
-    /// The display name in the certificate.
+    /// The display name in the certificate; a client always has one.
     pub name: Option<String>,
+    /// The weight in the certificate; 1 for a client.
+    pub weight: Weight,
+}
+
+impl Issued {
+    fn of(certificate: &CertificateDer<'_>) -> Result<Issued, IdentityError> {
+        let key = verifier::key_hash(certificate)?;
+        Ok(match verifier::is_client_certificate(certificate) {
+            true => {
+                let name = Some(verifier::client_name(certificate));
+                Issued { position: None, key, name, weight: Weight::ONE }
+            }
+            false => Issued {
+                position: Some(verifier::certificate_position(certificate)?),
+                key,
+                name: verifier::certificate_display_name(certificate),
+                weight: verifier::certificate_weight(certificate),
+            },
+        })
+    }
 }
 
 impl Authority {
-    /// The peers whose certificates are kept here, revoked ones included, in no order.
+    /// The peers and clients whose certificates are kept here, revoked ones included, in no order.
     ///
     /// # Errors
     /// [`IdentityError`] when the certificates cannot be read.
     pub fn issued(&self) -> Result<Vec<Issued>, IdentityError> {
         let mut issued = Vec::new();
-        self.each_admitted(|_, certificate| {
-            issued.push(Issued {
-                position: verifier::certificate_position(certificate)?,
-                key: verifier::key_hash(certificate)?,
-                name: verifier::certificate_display_name(certificate),
-            });
+        self.each_admitted(|_, one| {
+            issued.push(one.clone());
             Ok(())
         })?;
         Ok(issued)
@@ -69,7 +94,7 @@ impl Authority {
     /// [`IdentityError::GivenOut`] when the number or the display name already belongs to another key; other errors
     /// when the display name is refused or files cannot be read or written.
     pub fn admit(&self, placement: Placement, display_name: Option<&str>) -> Result<Bundle, IdentityError> {
-        let key = SecretKey::generate().ok_or(IdentityError::NoRandomness)?;
+        let key = self.key_for(placement)?;
         let key_info = key.public_key_info();
         let certificate = self.admit_key(key_info, placement, display_name)?;
         Bundle::new(self.certificate().clone(), certificate, Some(key))
@@ -111,13 +136,13 @@ impl Authority {
         let display_name = display_name.map(checked_display_name).transpose()?;
         let position = match placement {
             Placement::Numbered(number) => Some(Position::of_number(number)),
-            Placement::SelfPlaced => None,
+            Placement::SelfPlaced(_) => None,
         };
-        self.check_free(position.as_ref(), display_name.as_deref(), &[])?;
+        self.check_free(position.as_ref(), display_name.as_deref(), None)?;
         Ok(display_name)
     }
 
-    /// Makes a new certificate for the same key, position and display name, and replaces the one that is kept here. The
+    /// Makes a new certificate for the same key, position, display name and weight, and replaces the one that is kept here. The
     /// old certificate may have ended already.
     ///
     /// # Errors
@@ -134,6 +159,7 @@ impl Authority {
             public_key: verifier::public_key(&before)?.to_vec(),
             position: verifier::certificate_position(&before)?,
             display_name: verifier::certificate_display_name(&before),
+            weight: verifier::certificate_weight(&before),
         };
         if label_of(&wanted.position) != label {
             let reason = format!("it is the certificate of peer {}", wanted.position.label());
@@ -145,21 +171,31 @@ impl Authority {
     }
 
     /// Makes the key and certificate of a client. A client may command every peer of the ring and is not a peer itself.
-    /// No copy is kept here.
+    /// Several clients may have the same name. A copy of the certificate stays here; the key does not.
     ///
     /// # Errors
-    /// [`IdentityError`] when the certificate cannot be made.
-    pub fn issue_client(&self) -> Result<Bundle, IdentityError> {
-        let key = SecretKey::generate().ok_or(IdentityError::NoRandomness)?;
+    /// [`IdentityError`] when the name is refused, or the certificate cannot be made or kept.
+    pub fn admit_client(&self, name: Option<&str>) -> Result<Bundle, IdentityError> {
+        let name = name.map(checked_display_name).transpose()?;
+        let key = new_key()?;
+        let common_name = match name {
+            None => CLIENT_SUBJECT.to_owned(),
+            Some(name) => format!("{CLIENT_SUBJECT} {name}"),
+        };
         let info = SubjectPublicKeyInfo::from_der(&key.public_key_info()).map_err(IdentityError::making)?;
         let certificate = self
             .certify(
                 &info,
-                "quoit client".to_owned(),
+                subject(common_name),
                 vec![CLIENT_NAME.to_owned()],
                 vec![ExtendedKeyUsagePurpose::ClientAuth],
             )
             .map_err(IdentityError::making)?;
+        let path = self.client_path(&KeyHash::of(key.public_key()));
+        let io = |source| IdentityError::io(&path, source);
+        fs::create_dir_all(self.clients_folder()).map_err(io)?;
+        let pem = keys::pem("CERTIFICATE", &certificate);
+        files::write(&path, pem.as_bytes(), Access::Public).map_err(io)?;
         Bundle::new(self.certificate().clone(), certificate, Some(key))
     }
 
@@ -171,10 +207,9 @@ impl Authority {
         let name = checked_display_name(display_name)?;
         let verifier = self.revoked()?;
         let mut found = None;
-        self.each_admitted(|_, certificate| {
-            let is_revoked = verifier.revocation_of(certificate).is_some();
-            if verifier::certificate_display_name(certificate).as_ref() == Some(&name) && !is_revoked {
-                found = Some(label_of(&verifier::certificate_position(certificate)?));
+        self.each_admitted(|_, issued| {
+            if issued.name.as_ref() == Some(&name) && verifier.revoked().of(&issued.key).is_none() {
+                found = issued.position.as_ref().map(label_of).or(found.take());
             }
             Ok(())
         })?;
@@ -186,8 +221,10 @@ impl Authority {
     /// # Errors
     /// [`IdentityError::Io`] when the copy of the certificate cannot be removed.
     pub fn take_back(&self, bundle: &Bundle) -> Result<(), IdentityError> {
-        let Some(label) = bundle.label() else { return Ok(()) };
-        let path = identity::paths(self.certs_dir(), &label).0;
+        let path = match bundle.label() {
+            Some(label) => identity::paths(self.certs_dir(), &label).0,
+            None => self.client_path(&verifier::key_hash(bundle.certificate_der())?),
+        };
         let io = |source| IdentityError::io(&path, source);
         let _lock = identity::lock(self.certs_dir()).map_err(io)?;
         if verifier::read_certificate(&path).is_ok_and(|kept| *kept == *bundle.certificate_der()) {
@@ -204,21 +241,20 @@ impl Authority {
     ) -> Result<CertificateDer<'static>, IdentityError> {
         let public_key =
             verifier::ed25519_key(&key_info).ok_or(IdentityError::Request { reason: NOT_ED25519 })?;
-        let position = match placement {
-            Placement::Numbered(number) => Position::of_number(number),
-            Placement::SelfPlaced => Position::of_public_key(&public_key),
-        };
+        let position = placement.position(&public_key);
         let display_name = display_name.map(checked_display_name).transpose()?;
-        let wanted = Wanted { key_info, public_key, position, display_name };
+        let wanted = Wanted { key_info, public_key, position, display_name, weight: placement.weight() };
         let io = |source| IdentityError::io(&self.peers_folder(), source);
         let _lock = identity::lock(self.certs_dir()).map_err(io)?;
         self.check_not_revoked(&KeyHash::of(&wanted.public_key))?;
-        self.check_free(Some(&wanted.position), wanted.display_name.as_deref(), &wanted.public_key)?;
+        let key = KeyHash::of(&wanted.public_key);
+        self.check_free(Some(&wanted.position), wanted.display_name.as_deref(), Some(&key))?;
         self.set_revoked_aside(&wanted)?;
         self.certify_and_keep(&wanted)
     }
 
-    fn revoked(&self) -> Result<Verifier, IdentityError> {
+    /// A verifier that knows the revocations that are kept here.
+    pub(super) fn revoked(&self) -> Result<Verifier, IdentityError> {
         let verifier = self.verifier()?;
         verifier.load_revocations(self.certs_dir())?;
         Ok(verifier)
@@ -259,7 +295,7 @@ impl Authority {
     fn certify_and_keep(&self, wanted: &Wanted) -> Result<CertificateDer<'static>, IdentityError> {
         let info = SubjectPublicKeyInfo::from_der(&wanted.key_info).map_err(IdentityError::making)?;
         let certificate = self
-            .certify_peer(&info, &wanted.position, wanted.display_name.as_deref())
+            .certify_peer(&info, &wanted.position, wanted.display_name.as_deref(), wanted.weight)
             .map_err(IdentityError::making)?;
         let path = identity::paths(self.certs_dir(), &label_of(&wanted.position)).0;
         let pem = keys::pem("CERTIFICATE", &certificate);
@@ -274,52 +310,57 @@ impl Authority {
         &self,
         wanted_position: Option<&Position>,
         wanted_name: Option<&str>,
-        wanted_key: &[u8],
+        wanted_key: Option<&KeyHash>,
     ) -> Result<(), IdentityError> {
         let verifier = self.revoked()?;
-        self.each_admitted(|path, certificate| {
-            let position = verifier::certificate_position(certificate)?;
-            let display_name = verifier::certificate_display_name(certificate);
-            let same_name = wanted_name.is_some() && wanted_name == display_name.as_deref();
-            let what = if verifier.revocation_of(certificate).is_some() {
+        self.each_admitted(|path, issued| {
+            let Issued { position: Some(position), key, name: display_name, .. } = issued else {
                 return Ok(());
-            } else if verifier::public_key(certificate)? == wanted_key {
-                if wanted_position == Some(&position) && wanted_name == display_name.as_deref() {
+            };
+            let same_name = wanted_name.is_some() && wanted_name == display_name.as_deref();
+            let what = if verifier.revoked().of(key).is_some() {
+                return Ok(());
+            } else if Some(key) == wanted_key {
+                if wanted_position == Some(position) && wanted_name == display_name.as_deref() {
                     return Ok(());
                 }
                 "this key".to_owned()
             } else if same_name {
                 format!("display name {:?}", display_name.clone().unwrap_or_default())
-            } else if wanted_position == Some(&position) {
+            } else if wanted_position == Some(position) {
                 format!("number {}", position.label())
             } else {
                 return Ok(());
             };
-            let whom = display_name.unwrap_or_else(|| label_of(&position));
+            let whom = display_name.clone().unwrap_or_else(|| label_of(position));
             Err(IdentityError::GivenOut { what, whom, path: path.to_owned() })
         })
     }
 
-    /// Visits the certificates of this ring's peers that are kept here.
-    fn each_admitted(
+    /// Visits this ring's peers and clients whose certificates are kept here, each with the path of its certificate.
+    pub(super) fn each_admitted(
         &self,
-        mut visit: impl FnMut(&Path, &CertificateDer<'static>) -> Result<(), IdentityError>,
+        mut visit: impl FnMut(&Path, &Issued) -> Result<(), IdentityError>,
     ) -> Result<(), IdentityError> {
-        let folder = self.peers_folder();
-        let io = |source| IdentityError::io(&folder, source);
-        let entries = match fs::read_dir(&folder) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            entries => entries.map_err(io)?,
-        };
-        for entry in entries {
-            let path = entry.map_err(io)?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if !name.ends_with(".pem") || name.ends_with("-key.pem") || name.starts_with('.') {
-                continue;
-            }
-            let certificate = verifier::read_certificate(&path)?;
-            if self.check_own(&certificate).is_ok() {
-                visit(&path, &certificate)?;
+        let verifier = self.verifier()?;
+        for folder in [self.peers_folder(), self.clients_folder()] {
+            let io = |source| IdentityError::io(&folder, source);
+            let entries = match fs::read_dir(&folder) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                entries => entries.map_err(io)?,
+            };
+            for entry in entries {
+                let path = entry.map_err(io)?.path();
+                let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                if !name.ends_with(".pem") || name.ends_with("-key.pem") || name.starts_with('.') {
+                    continue;
+                }
+                let certificate = verifier::read_certificate(&path)?;
+                // It may have ended.
+                let is_own = verifier.verify_chain(&certificate, verifier::last_ms(&certificate)?).is_ok();
+                if is_own && let Ok(issued) = Issued::of(&certificate) {
+                    visit(&path, &issued)?;
+                }
             }
         }
         Ok(())
@@ -333,6 +374,15 @@ impl Authority {
 
     fn peers_folder(&self) -> PathBuf {
         identity::folder(self.certs_dir())
+    }
+
+    fn clients_folder(&self) -> PathBuf {
+        self.certs_dir().join(CLIENTS_FOLDER)
+    }
+
+    fn client_path(&self, key: &KeyHash) -> PathBuf {
+        let digits: String = key.to_string().chars().take(LABEL_DIGITS).collect();
+        self.clients_folder().join(format!("{digits}.pem"))
     }
 }
 
@@ -379,4 +429,5 @@ pub(super) fn requested_key(request: &[u8]) -> Result<Vec<u8>, IdentityError> {
     Ok(key_info)
 }
 
+const CLIENTS_FOLDER: &str = "clients";
 const NOT_ED25519: &str = "its key is no Ed25519 key";

@@ -20,7 +20,7 @@ use super::identity_error::IdentityError;
 use super::keys::{self, SecretKey};
 use super::names::{PARENT_NAME, checked_display_name, ring_name};
 use super::verifier::{self, CA_CERTIFICATE_FILE, CA_FOLDER, Verifier, ca_certificate_path};
-use crate::id::Position;
+use crate::id::{Position, Weight};
 
 /// The certificate authority of one ring, with its private key.
 #[derive(Debug)]
@@ -35,8 +35,8 @@ pub struct Authority {
 pub enum Placement {
     /// The position of this number.
     Numbered(u8),
-    /// The SHA-256 of the peer's public key.
-    SelfPlaced,
+    /// The SHA-256 of the peer's public key, of several keys the one that gives a peer of this weight its share.
+    SelfPlaced(Weight),
 }
 
 impl Authority {
@@ -50,7 +50,7 @@ impl Authority {
             return Ok(authority);
         }
         let folder = certs_dir.join(CA_FOLDER);
-        fs::create_dir_all(certs_dir).map_err(|source| IdentityError::io(certs_dir, source))?;
+        files::make_folder(certs_dir).map_err(|source| IdentityError::io(certs_dir, source))?;
         Authority::found(certs_dir, &folder).map_err(|source| IdentityError::io(&folder, source))?;
         Authority::open(certs_dir)?.ok_or_else(|| IdentityError::Missing { path: folder.join(KEY_FILE) })
     }
@@ -92,36 +92,38 @@ impl Authority {
     /// # Errors
     /// [`IdentityError`] when the display name is refused or there are no random numbers.
     pub fn issue(&self, placement: Placement, display_name: Option<&str>) -> Result<Identity, IdentityError> {
-        let key = SecretKey::generate().ok_or(IdentityError::NoRandomness)?;
-        let position = match placement {
-            Placement::Numbered(number) => Position::of_number(number),
-            Placement::SelfPlaced => Position::of_public_key(key.public_key()),
-        };
+        let key = self.key_for(placement)?;
+        let position = placement.position(key.public_key());
         let display_name = display_name.map(checked_display_name).transpose()?;
         let key_info = key.public_key_info();
         let certificate = SubjectPublicKeyInfo::from_der(&key_info)
-            .and_then(|key| self.certify_peer(&key, &position, display_name.as_deref()))
+            .and_then(|key| self.certify_peer(&key, &position, display_name.as_deref(), placement.weight()))
             .map_err(IdentityError::making)?;
         Identity::new(key, certificate, self.certificate.clone())
     }
 
-    /// Makes a peer's certificate; the display name has been checked.
+    /// Makes a peer's certificate; the display name has been checked. A weight other than 1 stands in its subject.
     pub(super) fn certify_peer(
         &self,
         key: &SubjectPublicKeyInfo,
         position: &Position,
         display_name: Option<&str>,
+        weight: Weight,
     ) -> Result<CertificateDer<'static>, rcgen::Error> {
         let names = [PARENT_NAME.to_owned(), format!("{}.{PARENT_NAME}", position.dns_label())];
         let names = names.into_iter().chain(display_name.map(str::to_owned)).collect();
         let usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        self.certify(key, format!("quoit peer {}", position.label()), names, usages)
+        let mut subject = subject(format!("quoit peer {}", position.label()));
+        if weight != Weight::ONE {
+            subject.push(DnType::OrganizationalUnitName, verifier::weight_in_subject(weight));
+        }
+        self.certify(key, subject, names, usages)
     }
 
     pub(super) fn certify(
         &self,
         key: &SubjectPublicKeyInfo,
-        common_name: String,
+        subject: rcgen::DistinguishedName,
         names: Vec<String>,
         usages: Vec<ExtendedKeyUsagePurpose>,
     ) -> Result<CertificateDer<'static>, rcgen::Error> {
@@ -131,7 +133,7 @@ impl Authority {
         let mut serial = rand::random::<[u8; SERIAL_BYTES]>();
         serial[0] &= 0x7f;
         parameters.serial_number = Some(serial.to_vec().into());
-        parameters.distinguished_name = subject(common_name);
+        parameters.distinguished_name = subject;
         parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         parameters.extended_key_usages = usages;
         parameters.use_authority_key_identifier_extension = true;
@@ -198,7 +200,7 @@ fn self_signed(key: &SecretKey) -> Result<CertificateDer<'static>, rcgen::Error>
     Ok(parameters.self_signed(&key.for_certificates()?)?.der().clone())
 }
 
-fn subject(common_name: String) -> rcgen::DistinguishedName {
+pub(super) fn subject(common_name: String) -> rcgen::DistinguishedName {
     let mut name = rcgen::DistinguishedName::new();
     name.push(DnType::CommonName, common_name);
     name

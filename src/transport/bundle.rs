@@ -22,7 +22,7 @@ use super::install::Installed;
 use super::keys::{self, SecretKey};
 use super::names;
 use super::verifier::{self, Verifier};
-use crate::id::Position;
+use crate::id::{Position, Weight};
 use crate::time::Timestamp;
 
 /// A certificate on its way to the machine that uses it.
@@ -246,9 +246,17 @@ impl Bundle {
         self.position.as_ref().map(label_of)
     }
 
-    /// The display name of the bundle's peer, if it has one.
+    /// The display name of the bundle's peer, if it has one, or of its client.
     pub fn display_name(&self) -> Option<String> {
-        verifier::certificate_display_name(&self.certificate)
+        match self.position {
+            Some(_) => verifier::certificate_display_name(&self.certificate),
+            None => Some(verifier::client_name(&self.certificate)),
+        }
+    }
+
+    /// The weight of the bundle's peer; 1 for a client.
+    pub fn weight(&self) -> Weight {
+        verifier::certificate_weight(&self.certificate)
     }
 
     /// The short name of the bundle's ring, see [`super::Authority::ring_name`].
@@ -273,9 +281,9 @@ impl Bundle {
 
     pub(super) fn to_pem(&self) -> String {
         let whose = match (self.display_name(), self.label()) {
-            (Some(name), _) => format!("peer {name}"),
-            (None, Some(label)) => format!("peer {label}"),
-            (None, None) => "a client".to_owned(),
+            (name, Some(label)) => format!("peer {}", name.unwrap_or(label)),
+            (Some(name), None) if name != verifier::UNNAMED_CLIENT => format!("client {name}"),
+            (_, None) => "a client".to_owned(),
         };
         let care = if self.has_key() {
             "It holds a private key: keep it to yourself"
@@ -325,7 +333,7 @@ impl Bundle {
         if !self.has_key() && !key_path.exists() {
             return Err(BundleError::NoKey { path: key_path });
         }
-        fs::create_dir_all(certs_dir).map_err(io)?;
+        files::make_folder(certs_dir).map_err(io)?;
         let _lock = identity::lock(certs_dir).map_err(io)?;
         self.install_ca(certs_dir, installed)?;
         let own_key = verifier::public_key(&self.certificate)?;

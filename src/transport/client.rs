@@ -13,6 +13,7 @@ use super::connection::{self, Connection};
 use super::credentials::Credentials;
 use super::dial;
 use super::dial_error::DialError;
+use super::rope::Rope;
 use super::settings::{self, TransportSettings};
 use super::stream::{OpenStream, RequestStream};
 use super::stream_error::{StreamError, close_code};
@@ -109,12 +110,13 @@ impl CommandReplies {
         self.0.read_frame(limits::COMMAND_SILENCE_MAX).await
     }
 
-    /// Reads raw bytes as they come, `max_bytes` at most; `None` at the end. Waits as long as the connection lives.
+    /// Reads raw bytes, `max_bytes` at most, gathered for so long; `None` at the end. Waits as long as the connection
+    /// lives.
     ///
     /// # Errors
-    /// The errors of [`OpenStream::read_piece`].
-    pub async fn read_piece(&mut self, max_bytes: usize) -> Result<Option<bytes::Bytes>, StreamError> {
-        self.0.read_piece(max_bytes).await
+    /// The errors of [`OpenStream::gather`].
+    pub async fn gather(&mut self, max_bytes: usize, gather: Duration) -> Result<Option<Rope>, StreamError> {
+        self.0.gather(max_bytes, gather).await
     }
 }
 

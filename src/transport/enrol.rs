@@ -30,9 +30,10 @@ use super::frame::{self, within};
 use super::identity_error::IdentityError;
 use super::keys::SecretKey;
 use super::names;
+use super::placement;
 use super::settings::{self, TransportSettings};
 use super::stream_error::{StreamError, close_code};
-use super::ticket::{Body, Ticket};
+use super::ticket::{Body, Ticket, TicketHolder};
 use super::verifier::{self, Verifier};
 use crate::id::sha256;
 use crate::wire::{EnrolReply, EnrolRequest, Target, TicketRefusal, limits};
@@ -117,12 +118,7 @@ impl Enrolment {
             return Ok(self.bundle.clone());
         }
         self.check_ring(ticket)?;
-        let path = self.key.clone();
-        let (key, request) = spawn_blocking(move || key_and_request(&path)).await?;
-        let redeemed = timeout(limits::ENROLMENT_TIME_MAX, redeem(ticket, request))
-            .await
-            .unwrap_or_else(|_| Err(EnrolError::late(ticket)));
-        let bundle = match redeemed.and_then(|(ca, certificate)| bundle(ca, certificate, key)) {
+        let bundle = match self.bundle_of(ticket).await {
             Ok(bundle) => bundle,
             Err(error) => {
                 if matches!(
@@ -138,6 +134,33 @@ impl Enrolment {
         let written = spawn_blocking(move || bundle.write(&path, true)).await;
         written.map_err(EnrolError::Certificate)?;
         Ok(self.bundle.clone())
+    }
+
+    async fn bundle_of(&self, ticket: &Ticket) -> Result<Bundle, EnrolError> {
+        let path = self.key.clone();
+        let kept = spawn_blocking(move || match SecretKey::read(&path) {
+            Err(IdentityError::Missing { .. }) => Ok(None),
+            kept => kept.map(Some),
+        });
+        let key = match kept.await? {
+            Some(key) => key,
+            None => {
+                let (key, path) = (new_key(ticket).await?, self.key.clone());
+                spawn_blocking(move || keep_key(key, &path)).await?
+            }
+        };
+        let request = request_for(&key)?;
+        let (ca, reply) = exchange(
+            ticket,
+            EnrolRequest::Redeem { ticket: ticket.body().id, secret: ticket.body().secret, request },
+        )
+        .await?;
+        match reply {
+            EnrolReply::Admitted { certificate } if certificate.len() <= limits::CERTIFICATE_BYTES_MAX => {
+                Bundle::checked(ca, CertificateDer::from(certificate), key).map_err(EnrolError::Certificate)
+            }
+            other => Err(unexpected(other)),
+        }
     }
 
     /// Removes what is kept of the enrolment: the peer has joined, or the ticket is of no use.
@@ -178,39 +201,63 @@ impl EnrolError {
     }
 }
 
-/// The key of an earlier try, or a new one, and a request for its certificate in DER. The key is durable on return.
-fn key_and_request(path: &Path) -> Result<(SecretKey, Vec<u8>), IdentityError> {
-    let key = match SecretKey::read(path) {
-        Err(IdentityError::Missing { .. }) => {
-            let key = SecretKey::generate().ok_or(IdentityError::NoRandomness)?;
-            let io = |source| IdentityError::io(path, source);
-            fs::create_dir_all(path.parent().unwrap_or(path)).map_err(io)?;
-            files::write(path, key.to_pem().as_bytes(), Access::Private).map_err(io)?;
-            key
-        }
-        key => key?,
-    };
+/// A new key. The machine with the ring CA's key says which of several suits the ring best, unless the peer has a number
+/// and so its position already.
+async fn new_key(ticket: &Ticket) -> Result<SecretKey, EnrolError> {
+    if matches!(ticket.holder(), TicketHolder::Number(_)) {
+        return Ok(placement::new_key()?);
+    }
+    let (mut keys, candidates) = spawn_blocking(placement::candidates).await?;
+    let Body { id, secret, .. } = ticket.body();
+    let place = EnrolRequest::Place { ticket: *id, secret: *secret, candidates };
+    match exchange(ticket, place).await?.1 {
+        EnrolReply::Placed(place) if usize::from(place) < keys.len() => Ok(keys.swap_remove(place.into())),
+        // It is of an older version.
+        EnrolReply::ProtocolError(_) => Ok(keys.swap_remove(0)),
+        other => Err(unexpected(other)),
+    }
+}
+
+/// Keeps a new key; durable on return.
+fn keep_key(key: SecretKey, path: &Path) -> Result<SecretKey, IdentityError> {
+    let io = |source| IdentityError::io(path, source);
+    files::make_folder(path.parent().unwrap_or(path)).map_err(io)?;
+    files::write(path, key.to_pem().as_bytes(), Access::Private).map_err(io)?;
+    Ok(key)
+}
+
+/// A request for a certificate of this key, in DER.
+fn request_for(key: &SecretKey) -> Result<Vec<u8>, IdentityError> {
     let request = key
         .for_certificates()
         .and_then(|pair| rcgen::CertificateParams::default().serialize_request(&pair))
         .map_err(IdentityError::making)?;
-    let request = request.der().to_vec();
-    Ok((key, request))
+    Ok(request.der().to_vec())
 }
 
-/// Redeems a ticket at one of the addresses of its name; returns the CA's certificate and the new one.
-async fn redeem(
+/// One exchange about a ticket, on a connection of its own; returns the CA's certificate and the reply.
+async fn exchange(
     ticket: &Ticket,
-    request: Vec<u8>,
-) -> Result<(CertificateDer<'static>, CertificateDer<'static>), EnrolError> {
+    request: EnrolRequest,
+) -> Result<(CertificateDer<'static>, EnrolReply), EnrolError> {
+    timeout(limits::ENROLMENT_TIME_MAX, exchange_at_any(ticket, &request))
+        .await
+        .unwrap_or_else(|_| Err(EnrolError::late(ticket)))
+}
+
+/// Goes through the addresses of the ticket's name.
+async fn exchange_at_any(
+    ticket: &Ticket,
+    request: &EnrolRequest,
+) -> Result<(CertificateDer<'static>, EnrolReply), EnrolError> {
     let target = Target { address: ticket.address().clone(), position: None };
     let mut last = EnrolError::late(ticket);
     for address in dial::resolve(ticket.address(), None).await? {
         match timeout(limits::CONNECT_TIMEOUT, connect(&target, address)).await {
             Ok(Ok((_endpoint, quic))) => {
-                let redeemed = redeem_on(&quic, ticket, request).await;
+                let exchanged = exchange_on(&quic, ticket, request).await;
                 quic.close(close_code::ENDED, b"");
-                return redeemed;
+                return exchanged;
             }
             Ok(Err(error)) => last = error.into(),
             Err(_) => last = dial::timed_out(&target.address).into(),
@@ -240,23 +287,17 @@ async fn connect(
 }
 
 /// Asks who is there; sends the secret only to the peer that the ticket means.
-async fn redeem_on(
+async fn exchange_on(
     quic: &quinn::Connection,
     ticket: &Ticket,
-    request: Vec<u8>,
-) -> Result<(CertificateDer<'static>, CertificateDer<'static>), EnrolError> {
+    request: &EnrolRequest,
+) -> Result<(CertificateDer<'static>, EnrolReply), EnrolError> {
     let ca = match ask(quic, &EnrolRequest::Authority).await? {
         EnrolReply::Authority { certificate } => CertificateDer::from(certificate),
         other => return Err(unexpected(other)),
     };
     check_server(quic, ticket, &ca)?;
-    let Body { id, secret, .. } = ticket.body();
-    match ask(quic, &EnrolRequest::Redeem { ticket: *id, secret: *secret, request }).await? {
-        EnrolReply::Admitted { certificate } if certificate.len() <= limits::CERTIFICATE_BYTES_MAX => {
-            Ok((ca, CertificateDer::from(certificate)))
-        }
-        other => Err(unexpected(other)),
-    }
+    Ok((ca, ask(quic, request).await?))
 }
 
 /// Checks that the other side is the peer that the ticket means: TLS has proven that it has the key of its certificate,
@@ -297,14 +338,6 @@ fn unexpected(reply: EnrolReply) -> EnrolError {
         EnrolReply::ProtocolError(why) => EnrolError::Protocol(why),
         _ => EnrolError::Protocol("it answers another question".to_owned()),
     }
-}
-
-fn bundle(
-    ca: CertificateDer<'static>,
-    certificate: CertificateDer<'static>,
-    key: SecretKey,
-) -> Result<Bundle, EnrolError> {
-    Bundle::checked(ca, certificate, key).map_err(EnrolError::Certificate)
 }
 
 /// Takes any certificate of the dialled side; `check_server` decides about it before anything is said. The handshake

@@ -33,7 +33,7 @@ fn write_beside<'a>(
     bytes: &[u8],
     access: Access,
 ) -> io::Result<(tempfile::NamedTempFile, &'a Path)> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     let mode = match access {
         Access::Public => 0o644,
@@ -45,9 +45,28 @@ fn write_beside<'a>(
     Ok((file, folder))
 }
 
+/// Makes a folder and the missing ones above it. Their names are durable on return: after a loss of power a key in a
+/// folder without a name would be gone with it.
+pub(super) fn make_folder(path: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
+    fs::create_dir_all(path)?;
+    for folder in missing {
+        // A folder that this process may search but not read is synced by its owner, or in time.
+        if let Ok(above) = File::open(folder_of(folder)) {
+            above.sync_all()?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes the changes in a folder durable.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
+}
+
+/// The folder in which a path is.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Reads a small file; `None` when there is none. A file longer than `FILE_BYTES_MAX` is an error.

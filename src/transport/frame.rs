@@ -4,11 +4,13 @@ use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::awake::wait_awake;
 use super::least::LeastPace;
+use super::rope::Rope;
 use super::stream_error::StreamError;
 use crate::wire::codec;
 use crate::wire::limits;
@@ -50,19 +52,21 @@ pub(super) async fn write_within<T: Serialize>(
     mut pace: LeastPace,
 ) -> Result<(), StreamError> {
     let frame = Bytes::from(codec::frame(message)?);
-    write_piece(send, frame, &mut pace).await
+    write_piece(send, frame.into(), &mut pace).await
 }
 
 /// Writes raw bytes; this may take any time while the least pace is kept.
 pub(super) async fn write_piece(
     send: &mut quinn::SendStream,
-    piece: Bytes,
+    piece: Rope,
     pace: &mut LeastPace,
 ) -> Result<(), StreamError> {
-    let mut rest = [piece];
-    while !rest[0].is_empty() {
-        let written = pace.heard(send.write_chunks(&mut rest)).await?;
+    let mut parts = piece.into_parts();
+    let mut rest = &mut parts[..];
+    while !rest.is_empty() {
+        let written = pace.heard(send.write_chunks(rest)).await?;
         pace.moved(written.bytes);
+        rest = &mut rest[written.chunks..];
     }
     Ok(())
 }
@@ -78,46 +82,33 @@ pub(super) async fn read_piece(
     Ok(chunk.map(|chunk| chunk.bytes))
 }
 
-/// Reads raw bytes until the buffer is full or the stream ends; returns the number of bytes.
-pub(super) async fn fill(
+/// Reads raw bytes, `max_bytes` at most, without copying, until so many came, the stream ends, or the `gather` time is
+/// over and at least one byte came; `None` at the end. So a slow sender is noticed before the piece is full.
+pub(super) async fn gather(
     recv: &mut quinn::RecvStream,
-    buffer: &mut [u8],
-    silence: Duration,
-) -> Result<usize, StreamError> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match within(silence, recv.read(&mut buffer[filled..])).await? {
-            Some(count) => filled += count,
-            None => break,
-        }
-    }
-    Ok(filled)
-}
-
-/// Reads raw bytes until the buffer is full, the stream ends, or the `gather` time is over and at least one byte came;
-/// 0 is the end. So a slow sender is noticed before a buffer is full.
-pub(super) async fn fill_within(
-    recv: &mut quinn::RecvStream,
-    buffer: &mut [u8],
+    max_bytes: usize,
     gather: Duration,
     pace: &mut LeastPace,
-) -> Result<usize, StreamError> {
-    let until = tokio::time::Instant::now() + gather;
-    let mut filled = 0;
-    while filled < buffer.len() {
-        let limit = match filled {
-            0 => pace.silence(),
-            _ => until.saturating_duration_since(tokio::time::Instant::now()),
+) -> Result<Option<Rope>, StreamError> {
+    let begin = tokio::time::Instant::now();
+    let mut piece = Rope::default();
+    while piece.len() < max_bytes {
+        let mut next = std::pin::pin!(recv.read_chunk(max_bytes - piece.len(), true));
+        // Most chunks are there already; only a wait needs a limit.
+        let chunk = match next.as_mut().now_or_never() {
+            Some(chunk) => chunk.map_err(Into::into),
+            None if piece.is_empty() => pace.heard(next).await,
+            None => pace.keep(gather.saturating_sub(begin.elapsed()), next).await,
         };
-        match pace.keep(limit, recv.read(&mut buffer[filled..])).await {
-            Ok(Some(count)) => {
-                filled += count;
-                pace.moved(count);
+        match chunk {
+            Ok(Some(chunk)) => {
+                pace.moved(chunk.bytes.len());
+                piece.push(chunk.bytes);
             }
             Ok(None) => break,
-            Err(StreamError::Silent { .. }) if filled > 0 => break,
+            Err(StreamError::Silent { .. }) if !piece.is_empty() => break,
             Err(error) => return Err(error),
         }
     }
-    Ok(filled)
+    Ok(Some(piece).filter(|piece| !piece.is_empty()))
 }

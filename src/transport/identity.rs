@@ -1,6 +1,6 @@
 //! A peer's identity: its key, its certificate, its position; and the files that hold them.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,7 +12,7 @@ use super::identity_error::IdentityError;
 use super::keys::{self, SecretKey};
 use super::names::{self, LABEL_DIGITS};
 use super::verifier::{self, Verifier};
-use crate::id::{KeyHash, Position};
+use crate::id::{KeyHash, Position, Weight};
 use crate::time::Timestamp;
 
 /// One peer's identity, with its private key.
@@ -163,6 +163,11 @@ impl Identity {
         self.display_name.as_deref()
     }
 
+    /// The weight in the peer's certificate.
+    pub fn weight(&self) -> Weight {
+        verifier::certificate_weight(&self.certificate)
+    }
+
     /// The peer's label: see [`label_of`].
     pub fn label(&self) -> String {
         label_of(&self.position)
@@ -213,7 +218,7 @@ pub(super) fn folder(certs_dir: &Path) -> PathBuf {
 /// file.
 pub(super) fn lock(certs_dir: &Path) -> io::Result<File> {
     let folder = folder(certs_dir);
-    fs::create_dir_all(&folder)?;
+    files::make_folder(&folder)?;
     let lock = File::create(folder.join(LOCK_FILE))?;
     lock.lock()?;
     Ok(lock)

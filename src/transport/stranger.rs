@@ -14,17 +14,17 @@ pub struct Stranger {
     send: quinn::SendStream,
     recv: quinn::RecvStream,
     from: SocketAddr,
-    redeemed: Arc<AtomicBool>,
+    knew_secret: Arc<AtomicBool>,
 }
 
 impl Stranger {
     pub(super) fn new(
         (send, recv): (quinn::SendStream, quinn::RecvStream),
         mut from: SocketAddr,
-        redeemed: Arc<AtomicBool>,
+        knew_secret: Arc<AtomicBool>,
     ) -> Stranger {
         from.set_ip(from.ip().to_canonical());
-        Stranger { send, recv, from, redeemed }
+        Stranger { send, recv, from, knew_secret }
     }
 
     /// The address of the stranger.
@@ -49,8 +49,8 @@ impl Stranger {
     /// # Errors
     /// [`StreamError`] when the stranger takes nothing or is gone.
     pub async fn answer(&mut self, reply: &EnrolReply) -> Result<(), StreamError> {
-        if matches!(reply, EnrolReply::Admitted { .. }) {
-            self.redeemed.store(true, Ordering::Release);
+        if matches!(reply, EnrolReply::Admitted { .. } | EnrolReply::Placed(_)) {
+            self.knew_secret.store(true, Ordering::Release);
         }
         frame::write(&mut self.send, reply).await?;
         // An error means that the stranger has stopped reading, which it may do.

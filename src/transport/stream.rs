@@ -15,6 +15,7 @@ use super::guard::Guard;
 use super::helpers::Reached;
 use super::least::LeastPace;
 use super::lock;
+use super::rope::Rope;
 use super::stream_error::{StreamError, close_code};
 use crate::wire::{Entry, Fault, Reply, Request, codec, limits, shortened};
 
@@ -62,7 +63,7 @@ impl OpenStream {
             pace_in: LeastPace::new(silence),
             pace_out: LeastPace::new(silence),
         };
-        let sent = frame::write_piece(&mut stream.send, request, &mut stream.pace_out).await;
+        let sent = frame::write_piece(&mut stream.send, request.into(), &mut stream.pace_out).await;
         stream.watched(sent)?;
         Ok(stream)
     }
@@ -91,9 +92,9 @@ impl OpenStream {
     ///
     /// # Errors
     /// [`StreamError`] when the other side takes nothing for long, gives up, or is gone.
-    pub async fn send_piece(&mut self, piece: Bytes) -> Result<(), StreamError> {
+    pub async fn send_piece(&mut self, piece: impl Into<Rope>) -> Result<(), StreamError> {
         self.in_use.connection().begin_bulk(&self.send);
-        let sent = frame::write_piece(&mut self.send, piece, &mut self.pace_out).await;
+        let sent = frame::write_piece(&mut self.send, piece.into(), &mut self.pace_out).await;
         self.watched(sent)
     }
 
@@ -130,23 +131,14 @@ impl OpenStream {
         self.watched(piece)
     }
 
-    /// Reads raw bytes until the buffer is full, the stream ends, or the `gather` time is over and something came;
-    /// returns the number of bytes, 0 at the end.
+    /// Reads raw bytes, `max_bytes` at most, without copying, until so many came, the stream ends, or the `gather` time
+    /// is over and something came; `None` at the end.
     ///
     /// # Errors
     /// The errors of [`OpenStream::read_piece`].
-    pub async fn fill_within(&mut self, buffer: &mut [u8], gather: Duration) -> Result<usize, StreamError> {
-        let filled = frame::fill_within(&mut self.recv, buffer, gather, &mut self.pace_in).await;
-        self.watched(filled)
-    }
-
-    /// Reads raw bytes until the buffer is full or the stream ends; returns the number of bytes.
-    ///
-    /// # Errors
-    /// The errors of [`OpenStream::read_piece`].
-    pub async fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, StreamError> {
-        let filled = frame::fill(&mut self.recv, buffer, self.pace_in.silence()).await;
-        self.watched(filled)
+    pub async fn gather(&mut self, max_bytes: usize, gather: Duration) -> Result<Option<Rope>, StreamError> {
+        let piece = frame::gather(&mut self.recv, max_bytes, gather, &mut self.pace_in).await;
+        self.watched(piece)
     }
 
     /// Makes the connection suspect if the whole peer, not only this stream, was silent.
@@ -305,9 +297,9 @@ impl RequestStream {
     ///
     /// # Errors
     /// [`StreamError`] when the other side takes nothing for long, gives up, or is gone.
-    pub async fn send_piece(&mut self, piece: Bytes) -> Result<(), StreamError> {
+    pub async fn send_piece(&mut self, piece: impl Into<Rope>) -> Result<(), StreamError> {
         self.in_use.connection().begin_bulk(&self.send);
-        frame::write_piece(&mut self.send, piece, &mut self.pace_out).await
+        frame::write_piece(&mut self.send, piece.into(), &mut self.pace_out).await
     }
 
     /// Reads raw bytes as they come, `max_bytes` at most, without copying; `None` at the end.
@@ -318,21 +310,13 @@ impl RequestStream {
         frame::read_piece(&mut self.recv, max_bytes, &mut self.pace_in).await
     }
 
-    /// Reads raw bytes until the buffer is full, the stream ends, or the `gather` time is over and something came;
-    /// returns the number of bytes, 0 at the end.
+    /// Reads raw bytes, `max_bytes` at most, without copying, until so many came, the stream ends, or the `gather` time
+    /// is over and something came; `None` at the end.
     ///
     /// # Errors
     /// The errors of [`RequestStream::read_piece`].
-    pub async fn fill_within(&mut self, buffer: &mut [u8], gather: Duration) -> Result<usize, StreamError> {
-        frame::fill_within(&mut self.recv, buffer, gather, &mut self.pace_in).await
-    }
-
-    /// Reads raw bytes until the buffer is full or the stream ends; returns the number of bytes.
-    ///
-    /// # Errors
-    /// The errors of [`RequestStream::read_piece`].
-    pub async fn fill(&mut self, buffer: &mut [u8]) -> Result<usize, StreamError> {
-        frame::fill(&mut self.recv, buffer, self.pace_in.silence()).await
+    pub async fn gather(&mut self, max_bytes: usize, gather: Duration) -> Result<Option<Rope>, StreamError> {
+        frame::gather(&mut self.recv, max_bytes, gather, &mut self.pace_in).await
     }
 
     /// Joins this stream with another: bytes that come on either go out on the other, until both have ended or nothing
@@ -437,7 +421,7 @@ async fn pump(
     let reading = |error: quinn::ReadError| Broken::Reading(error.into());
     while let Some(piece) = from.read_chunk(limits::PIECE_BYTES, true).await.map_err(reading)? {
         moved();
-        frame::write_piece(to, piece.bytes, &mut pace).await.map_err(Broken::Writing)?;
+        frame::write_piece(to, piece.bytes.into(), &mut pace).await.map_err(Broken::Writing)?;
     }
     // An error means that the other side has stopped reading, which it may do.
     let _ = to.finish();

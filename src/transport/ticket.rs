@@ -74,6 +74,11 @@ impl Ticket {
         &self.0
     }
 
+    #[cfg(test)]
+    pub(super) fn for_tests(&self) -> ([u8; ID_BYTES], [u8; SECRET_BYTES]) {
+        (self.0.id, self.0.secret)
+    }
+
     /// The short name of the ring, see [`super::Authority::ring_name`].
     pub fn ring_name(&self) -> String {
         data_encoding::HEXLOWER.encode(&self.0.ring)

@@ -21,7 +21,7 @@ use super::files::{self, Access};
 use super::identity_error::IdentityError;
 use super::ticket::{Body, ID_BYTES, Ticket, TicketHolder, id_in_words, random};
 use super::verifier;
-use crate::id::{KeyHash, Position, sha256};
+use crate::id::{KeyHash, Position, Weight, sha256};
 use crate::wire::{Address, TicketRefusal, limits};
 
 /// A certificate that a ticket brought.
@@ -55,6 +55,9 @@ struct Kept {
     /// The display name of the ticket's peer, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
+    /// The weight of the ticket's peer.
+    #[serde(default)]
+    weight: Weight,
     /// HMAC-SHA-256 with the secret as the key, in hexadecimal digits: it tells nothing of the secret.
     secret_hash: String,
     /// The end of the ticket, in milliseconds since the Unix epoch.
@@ -65,6 +68,15 @@ struct Kept {
     /// The use of the ticket, if it was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     used: Option<Used>,
+}
+
+/// A ticket that is good now. The folder of tickets is locked while this value lives.
+struct Open {
+    kept: Kept,
+    path: PathBuf,
+    /// The refusal to fill in, with the ticket in words.
+    refused: TicketRefused,
+    _lock: File,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,12 +98,13 @@ impl Authority {
     pub fn issue_ticket(
         &self,
         holder: TicketHolder,
+        weight: Weight,
         server: Position,
         address: Address,
         lifetime: Duration,
         now_ms: u64,
     ) -> Result<Ticket, IdentityError> {
-        let (placement, name) = placed(&holder);
+        let (placement, name) = placed(&holder, weight);
         let name = self.check_unclaimed(placement, name)?;
         let holder = name.map_or(holder, TicketHolder::Name);
         let folder = folder(self.certs_dir());
@@ -118,6 +131,7 @@ impl Authority {
                 TicketHolder::Name(name) => Some(name.clone()),
                 TicketHolder::Number(_) => None,
             },
+            weight,
             secret_hash: data_encoding::HEXLOWER.encode(hash_of(&body.secret).as_ref()),
             expires_ms: body.expires_ms,
             guesses: 0,
@@ -140,6 +154,55 @@ impl Authority {
         now_ms: u64,
         from: &str,
     ) -> Result<Enrolled, TicketRefused> {
+        let Open { mut kept, path, refused, _lock } = self.open_ticket(id, secret, now_ms)?;
+        let holder = kept.holder();
+        let key_info = key_of(request).map_err(|why| TicketRefused {
+            refusal: TicketRefusal::Failed(why.clone()),
+            why,
+            ..refused.clone()
+        })?;
+        let key = verifier::ed25519_key(&key_info).map(|key| KeyHash::of(&key).to_string());
+        let key = key.unwrap_or_default();
+        kept.check_unused(&key).map_err(|(refusal, why)| TicketRefused {
+            refusal,
+            why,
+            ..refused.clone()
+        })?;
+        let (placement, name) = placed(&holder, kept.weight);
+        let certificate =
+            self.certify_key(key_info, placement, name).map_err(|error| refused.clone().failed(error))?;
+        let position =
+            verifier::certificate_position(&certificate).map_err(|error| refused.clone().failed(error))?;
+        if kept.used.is_none() {
+            kept.used = Some(Used { key, at_ms: now_ms, from: from.to_owned() });
+            kept.save(&path).map_err(|error| refused.failed(error))?;
+        }
+        Ok(Enrolled { certificate: certificate.to_vec(), position, holder })
+    }
+
+    /// The best of these positions for the peer of a ticket that was not used yet, as an index. Whoever made their keys
+    /// redeems the ticket with the one of them.
+    ///
+    /// # Errors
+    /// [`TicketRefused`], as for [`Authority::redeem`].
+    pub fn place(
+        &self,
+        id: &[u8; ID_BYTES],
+        secret: &[u8],
+        candidates: &[Position],
+        now_ms: u64,
+    ) -> Result<u16, TicketRefused> {
+        let Open { kept, refused, .. } = self.open_ticket(id, secret, now_ms)?;
+        kept.check_unused("").map_err(|(refusal, why)| TicketRefused { refusal, why, ..refused.clone() })?;
+        if candidates.len() > limits::PLACE_CANDIDATES_MAX {
+            return Err(refused.failed("too many positions to choose from"));
+        }
+        let place = self.choose_place(kept.weight, candidates).map_err(|error| refused.failed(error))?;
+        Ok(u16::try_from(place).unwrap_or_default())
+    }
+
+    /// The ticket of this id, if the secret is right and its time is not over. A wrong secret is counted on disk.
+    fn open_ticket(&self, id: &[u8; ID_BYTES], secret: &[u8], now_ms: u64) -> Result<Open, TicketRefused> {
         let folder = folder(self.certs_dir());
         let path = path(&folder, id);
         let mut refused = TicketRefused {
@@ -150,35 +213,18 @@ impl Authority {
         if !path.exists() {
             return Err(refused);
         }
-        let _lock = lock(&folder).map_err(|error| refused.clone().failed(error))?;
+        let lock = lock(&folder).map_err(|error| refused.clone().failed(error))?;
         let mut kept = match Kept::read(&path).map_err(|error| refused.clone().failed(error))? {
             Some(kept) => kept,
             None => return Err(refused),
         };
-        let holder = kept.holder();
-        refused.ticket = format!("{} for {holder}", refused.ticket);
-        let key_info = kept
-            .check(secret, request, now_ms, &path)
-            .map_err(|(refusal, why)| TicketRefused { refusal, why, ..refused.clone() })?;
-        let key = verifier::ed25519_key(&key_info).map(|key| KeyHash::of(&key).to_string());
-        let key = key.unwrap_or_default();
-        if let Some(used) = kept.used.as_ref().filter(|used| used.key != key) {
-            return Err(TicketRefused {
-                refusal: TicketRefusal::Used { at_ms: used.at_ms },
-                why: format!("it was used already, from {}, with another key", used.from),
-                ..refused
-            });
-        }
-        let (placement, name) = placed(&holder);
-        let certificate =
-            self.certify_key(key_info, placement, name).map_err(|error| refused.clone().failed(error))?;
-        let position =
-            verifier::certificate_position(&certificate).map_err(|error| refused.clone().failed(error))?;
-        if kept.used.is_none() {
-            kept.used = Some(Used { key, at_ms: now_ms, from: from.to_owned() });
-            kept.save(&path).map_err(|error| refused.failed(error))?;
-        }
-        Ok(Enrolled { certificate: certificate.to_vec(), position, holder })
+        refused.ticket = format!("{} for {}", refused.ticket, kept.holder());
+        kept.check(secret, now_ms, &path).map_err(|(refusal, why)| TicketRefused {
+            refusal,
+            why,
+            ..refused.clone()
+        })?;
+        Ok(Open { kept, path, refused, _lock: lock })
     }
 
     /// Removes tickets that ended long ago, and unused ones for this peer; returns the number of tickets that can still
@@ -227,17 +273,11 @@ impl Kept {
         }
     }
 
-    /// The key info of the request, if the ticket is good for it. A wrong secret is counted on disk.
+    /// Checks that the ticket is good now. A wrong secret is counted on disk.
     ///
     /// # Errors
     /// The refusal, and what happened in words.
-    fn check(
-        &mut self,
-        secret: &[u8],
-        request: &[u8],
-        now_ms: u64,
-        path: &Path,
-    ) -> Result<Vec<u8>, (TicketRefusal, String)> {
+    fn check(&mut self, secret: &[u8], now_ms: u64, path: &Path) -> Result<(), (TicketRefusal, String)> {
         if self.guesses >= limits::TICKET_GUESSES_MAX {
             return Err((TicketRefusal::Void, "it is void after too many wrong secrets".to_owned()));
         }
@@ -252,11 +292,18 @@ impl Kept {
         if now_ms > self.expires_ms {
             return Err((TicketRefusal::Expired, "it has expired".to_owned()));
         }
-        if request.len() > limits::ENROL_REQUEST_BYTES_MAX {
-            let why = "its certificate request is too long".to_owned();
-            return Err((TicketRefusal::Failed(why.clone()), why));
+        Ok(())
+    }
+
+    /// Checks that no other key than this one got the ticket's certificate.
+    fn check_unused(&self, key: &str) -> Result<(), (TicketRefusal, String)> {
+        match self.used.as_ref().filter(|used| used.key != key) {
+            None => Ok(()),
+            Some(used) => Err((
+                TicketRefusal::Used { at_ms: used.at_ms },
+                format!("it was used already, from {}, with another key", used.from),
+            )),
         }
-        requested_key(request).map_err(|error| (TicketRefusal::Failed(error.to_string()), error.to_string()))
     }
 
     /// Compares in constant time.
@@ -278,14 +325,25 @@ impl TicketRefused {
     }
 }
 
+/// The key info of a certificate request.
+///
+/// # Errors
+/// The defect of the request, in words.
+fn key_of(request: &[u8]) -> Result<Vec<u8>, String> {
+    if request.len() > limits::ENROL_REQUEST_BYTES_MAX {
+        return Err("its certificate request is too long".to_owned());
+    }
+    requested_key(request).map_err(|error| error.to_string())
+}
+
 fn hash_of(secret: &[u8]) -> hmac::Tag {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), PURPOSE)
 }
 
-fn placed(holder: &TicketHolder) -> (Placement, Option<&str>) {
+fn placed(holder: &TicketHolder, weight: Weight) -> (Placement, Option<&str>) {
     match holder {
         TicketHolder::Number(number) => (Placement::Numbered(*number), None),
-        TicketHolder::Name(name) => (Placement::SelfPlaced, Some(name)),
+        TicketHolder::Name(name) => (Placement::SelfPlaced(weight), Some(name)),
     }
 }
 
@@ -299,7 +357,7 @@ fn path(folder: &Path, id: &[u8; ID_BYTES]) -> PathBuf {
 
 /// Locks the folder of tickets for a change by one process alone; makes the folder. The lock ends with the file.
 fn lock(folder: &Path) -> io::Result<File> {
-    fs::create_dir_all(folder)?;
+    files::make_folder(folder)?;
     let lock = File::create(folder.join(".lock"))?;
     lock.lock()?;
     Ok(lock)
@@ -318,7 +376,7 @@ mod tests {
     impl Ring {
         fn ticket(&self, holder: TicketHolder) -> Result<Ticket, IdentityError> {
             let address = Address::new("10.0.0.5:12300").unwrap();
-            self.authority.issue_ticket(holder, Position::of_number(1), address, HOUR, NOW)
+            self.authority.issue_ticket(holder, Weight::ONE, Position::of_number(1), address, HOUR, NOW)
         }
 
         fn named(&self, name: &str) -> Ticket {

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::{CipherSuite, RootCertStore};
+use x509_parser::der_parser::oid::Oid;
+use x509_parser::oid_registry::{OID_X509_COMMON_NAME, OID_X509_ORGANIZATIONAL_UNIT};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 use x509_parser::time::ASN1Time;
 use x509_parser::x509::SubjectPublicKeyInfo;
@@ -17,7 +19,7 @@ use super::files;
 use super::identity_error::IdentityError;
 use super::names::{self, PARENT_NAME};
 use super::revoked_keys::RevokedKeys;
-use crate::id::{KeyHash, Position};
+use crate::id::{KeyHash, Position, Weight};
 use crate::wire::{Revocation, limits};
 
 /// Checks certificates and signatures of one ring. Cheap to clone.
@@ -169,6 +171,35 @@ pub fn is_client_certificate(certificate_der: &[u8]) -> bool {
     dns_names(certificate_der).is_ok_and(|names| names == [CLIENT_NAME])
 }
 
+/// The name of a client, as its certificate says it: `client` where none was given. The signature is not checked.
+pub(super) fn client_name(certificate_der: &[u8]) -> String {
+    let name = subject_value(certificate_der, &OID_X509_COMMON_NAME);
+    let name = name.as_deref().and_then(|name| name.strip_prefix(CLIENT_SUBJECT)?.strip_prefix(' '));
+    name.filter(|name| names::is_display_name(name)).unwrap_or(UNNAMED_CLIENT).to_owned()
+}
+
+/// The weight of a peer, as its certificate says it; 1 where it says none. The signature is not checked.
+pub(super) fn certificate_weight(certificate_der: &[u8]) -> Weight {
+    let unit = subject_value(certificate_der, &OID_X509_ORGANIZATIONAL_UNIT);
+    let weight = unit.as_deref().and_then(|unit| unit.strip_prefix(WEIGHT_PREFIX)?.parse().ok());
+    weight.unwrap_or_default()
+}
+
+/// The text in a certificate's subject that [`certificate_weight`] reads.
+pub(super) fn weight_in_subject(weight: Weight) -> String {
+    format!("{WEIGHT_PREFIX}{weight}")
+}
+
+/// The one value of this kind in a certificate's subject.
+fn subject_value(certificate_der: &[u8], kind: &Oid<'_>) -> Option<String> {
+    let certificate = parse(certificate_der).ok()?;
+    let mut values = certificate.subject().iter_attributes().filter(|value| value.attr_type() == kind);
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.as_str().ok().map(str::to_owned),
+        _ => None,
+    }
+}
+
 /// Whether a certificate is a CA's.
 pub(super) fn is_authority(certificate_der: &[u8]) -> bool {
     parse(certificate_der).is_ok_and(|certificate| certificate.is_ca())
@@ -249,7 +280,10 @@ pub(super) fn ca_certificate_path(certs_dir: &Path) -> PathBuf {
 
 /// The one provider of cryptography: it is always named, since another crate of a build may bring a second.
 pub(super) fn provider() -> Arc<rustls::crypto::CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
+    let mut provider = rustls::crypto::ring::default_provider();
+    // AES-128 needs ten rounds where AES-256 needs fourteen, and nobody breaks either.
+    provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+    Arc::new(provider)
 }
 
 fn parse(certificate_der: &[u8]) -> Result<X509Certificate<'_>, IdentityError> {
@@ -281,7 +315,13 @@ fn position_error(reason: &'static str) -> IdentityError {
     IdentityError::Position { reason }
 }
 
-/// The only name in a client's certificate.
+/// The beginning of the organizational unit that says a weight.
+const WEIGHT_PREFIX: &str = "weight ";
+/// The common name of a client's certificate; the client's name follows, after a space, if it has one.
+pub(super) const CLIENT_SUBJECT: &str = "quoit client";
+/// The name of a client for which none was given.
+pub(super) const UNNAMED_CLIENT: &str = "client";
+/// The only DNS name in a client's certificate.
 pub(super) const CLIENT_NAME: &str = "client.quoit";
 /// The folder of the CA in a certificates directory, and the file of its certificate there.
 pub(super) const CA_FOLDER: &str = "ca";

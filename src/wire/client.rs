@@ -245,6 +245,13 @@ pub enum ClientReply {
     },
     /// A file of the peer that is pinned there.
     PinnedFile(FileEntry),
+    /// Like `Whereis`, where peers have no room for the bytes.
+    WhereisFull {
+        /// The places of the name's record and bytes.
+        report: WhereisReport,
+        /// The peers that should have a copy, have none, and say that they have no room.
+        full: Vec<PeerName>,
+    },
     /// An object without a name is durable.
     Placed,
     /// A requested name stands for a directory, whose tree has arrived at the peer. Its files are asked for one by one.

@@ -3,8 +3,14 @@
 //! The dialler J shows no certificate. It first asks who is there: `J ->[Authority] C`, `C ->[Authority] J`. The
 //! ticket names the CA's certificate and the position of C, so J now knows that C is the peer that the ticket means. Only
 //! then the secret travels: `J ->[Redeem] C`, `C ->[Admitted | Refused] J`. Each exchange has a stream of its own.
+//!
+//! A peer without a number places itself by its key. Before it redeems the ticket, on a connection of its own, J makes
+//! several keys and asks which suits the ring best: `J ->[Authority] C`, `C ->[Authority] J`, `J ->[Place] C`,
+//! `C ->[Placed | Refused] J`. An older C does not know `Place` and answers `ProtocolError`; J then takes any of its keys.
 
 use serde::{Deserialize, Serialize};
+
+use crate::id::Position;
 
 /// A request of a stranger with a ticket; the first frame of its stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +26,17 @@ pub enum EnrolRequest {
         /// The certificate request (PKCS#10, RFC 2986) in DER, signed by the new key; at most
         /// [`limits::ENROL_REQUEST_BYTES_MAX`](super::limits::ENROL_REQUEST_BYTES_MAX) bytes.
         request: Vec<u8>,
+    },
+    /// Asks which of several positions suits the ring best for the ticket's peer. Its secret counts as in `Redeem`, and
+    /// the ticket stays unused. `-> Placed | Refused`.
+    Place {
+        /// The ticket's id.
+        ticket: [u8; 8],
+        /// The ticket's secret.
+        secret: [u8; 16],
+        /// The positions of the asker's keys, at most
+        /// [`limits::PLACE_CANDIDATES_MAX`](super::limits::PLACE_CANDIDATES_MAX).
+        candidates: Vec<Position>,
     },
 }
 
@@ -40,6 +57,8 @@ pub enum EnrolReply {
     Refused(TicketRefusal),
     /// The request broke the protocol and was dropped; the text says why.
     ProtocolError(String),
+    /// The best of the positions, as an index into them.
+    Placed(u16),
 }
 
 /// Why a ticket is refused.

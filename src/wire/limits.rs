@@ -102,9 +102,13 @@ pub const ENROL_REQUEST_BYTES_MAX: usize = 1_024;
 pub const ENROLMENTS_MAX: usize = 8;
 /// The longest enrolment: both exchanges, and the signature between them.
 pub const ENROLMENT_TIME_MAX: Duration = Duration::from_secs(10);
-/// The most streams of one enrolment.
+/// The most positions that an enrolment gives to choose from.
+pub const PLACE_CANDIDATES_MAX: usize = 256;
+/// The most streams of one connection of an enrolment.
 pub const ENROLMENT_STREAMS_MAX: usize = 2;
 /// The most tickets of one ring that wait to be used.
 pub const TICKETS_MAX: usize = 256;
 /// The wrong secrets that void a ticket.
 pub const TICKET_GUESSES_MAX: u8 = 5;
+/// The most peers without room that one peer knows of, itself among them.
+pub const FULL_PEERS_MAX: usize = 257;

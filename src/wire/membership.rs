@@ -290,7 +290,7 @@ impl TryFrom<HelloOnWire> for Hello {
     }
 }
 
-/// Liveness over unreliable datagrams. `A ->[Ping] B`, `B ->[Pong] A`; B always answers at once.
+/// Liveness over unreliable datagrams. `A ->[Ping] B`, `B ->[Pong | FullPong] A`; B always answers at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Datagram {
     /// Asks whether the receiver is alive.
@@ -311,6 +311,13 @@ pub enum Datagram {
     Clock {
         /// Milliseconds since the Unix epoch.
         unix_ms: u64,
+    },
+    /// The answer to a ping, like [`Datagram::Pong`], of a peer that has no room for further files.
+    FullPong {
+        /// The sequence number of the ping.
+        sequence: u64,
+        /// At most [`limits::NEWS_MAX`] recent changes.
+        news: Vec<Member>,
     },
 }
 
@@ -478,7 +485,7 @@ pub enum Refusal {
         incarnation: u64,
     },
     /// The ring has other settings.
-    #[error("the ring has {replicas} replicas and {successors} successors", replicas = .0.replicas, successors = .0.successors)]
+    #[error("the ring has {0}")]
     SettingsDiffer(RingSettings),
     /// The asked peer is leaving.
     #[error("that peer is leaving the ring")]

@@ -236,6 +236,9 @@ pub struct WhereisReport {
     /// When each of `holders` last verified its copy: milliseconds since the Unix epoch, 0 for a copy that was not
     /// verified yet; `None` if the peer did not say.
     pub verified: Vec<Option<u64>>,
+    /// The peers that should have a copy, have none, and say that they have no room. Travels beside the report.
+    #[serde(skip)]
+    pub full: Vec<PeerName>,
 }
 
 /// The result of a scrub: every object of a peer was read and hashed again.

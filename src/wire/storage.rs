@@ -205,6 +205,10 @@ pub enum StorageRequest {
         /// The ranges, at most [`super::limits::RANGES_PER_MESSAGE_MAX`].
         ranges: Vec<RangeDigest>,
     },
+    /// Asks which peers said in their pongs to the receiver that they have no room. `-> HeardFull`.
+    HeardFull,
+    /// Asks up to which date the receiver may have dropped tombstones. `-> DroppedTombstones`.
+    DroppedTombstones,
 }
 
 /// Why a peer may not free its copy of an object.
@@ -449,8 +453,8 @@ pub enum StorageReply {
     },
     /// The answering peer's knowledge of the versions of a name.
     History {
-        /// The winning record, then the others, latest first; at most `names::HISTORY_MAX` and one. None if the peer
-        /// knows no record of the name.
+        /// The winning record, then the others, latest first; at most `names::VERSIONS_MAX`. None if the peer knows no
+        /// record of the name.
         records: Vec<SignedRecord>,
         /// Whether the peer is still taking over its range: then an absent record is no vote.
         syncing: bool,
@@ -483,6 +487,16 @@ pub enum StorageReply {
     },
     /// The object was freed at the answering peer, since no name refers to it.
     LetGo,
+    /// The peers that said in their pongs to the answering peer that they have no room.
+    HeardFull {
+        /// At most [`super::limits::FULL_PEERS_MAX`] peers.
+        peers: Vec<Position>,
+    },
+    /// The date up to which the answering peer may have dropped tombstones. It has all later ones that it was given.
+    DroppedTombstones {
+        /// Milliseconds since the Unix epoch, by the ring's clock; 0 if it has dropped none.
+        up_to_ms: u64,
+    },
 }
 
 impl StorageReply {

@@ -41,7 +41,7 @@ async fn through(ring: &Ring, liar: &Liar) -> OpenStream {
 async fn in_the_name_of(ring: &Ring, liar: &Liar, from: Entry, request: &Request) -> Reply {
     let forwarded = Request::Forwarded { from };
     let mut stream = liar.transport.open(&target_of(ring.peer(TARGET)), &forwarded).await.unwrap();
-    stream.send_piece(codec::frame(request).unwrap().into()).await.unwrap();
+    stream.send_piece(codec::frame(request).unwrap()).await.unwrap();
     stream.finish_send();
     stream.read_reply(PATIENCE).await.unwrap()
 }
@@ -60,7 +60,7 @@ async fn nonsense_through_a_helper() {
     let liar = ring.liar(LIAR).await;
     for _ in 0..TRIES {
         let mut stream = through(&ring, &liar).await;
-        stream.send_piece(vec![0, 0, 0, 2, 0xff, 0xff].into()).await.unwrap();
+        stream.send_piece(vec![0, 0, 0, 2, 0xff, 0xff]).await.unwrap();
         stream.finish_send();
         let reply = stream.read_reply(PATIENCE).await.unwrap();
         assert!(matches!(reply, Reply::ProtocolError(_)), "{reply:?}");
@@ -79,10 +79,10 @@ async fn other_bytes_through_a_helper() {
     let (object, _) = describe(&bytes);
     let store = StorageRequest::StoreObject { object, links: Vec::new(), role: StoreRole::Owner };
     let mut stream = through(&ring, &liar).await;
-    stream.send_piece(codec::frame(&Request::Storage(store)).unwrap().into()).await.unwrap();
+    stream.send_piece(codec::frame(&Request::Storage(store)).unwrap()).await.unwrap();
     let reply = stream.read_reply(PATIENCE).await.unwrap();
     assert_eq!(reply, Reply::Storage(StorageReply::Proceed { offset: 0 }));
-    stream.send_piece(vec![9; bytes.len()].into()).await.unwrap();
+    stream.send_piece(vec![9; bytes.len()]).await.unwrap();
     stream.finish_send();
     loop {
         match stream.read_reply(PATIENCE).await.unwrap() {

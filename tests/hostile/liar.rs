@@ -406,7 +406,9 @@ impl Store {
             StorageRequest::Offer { .. } => {
                 say(StorageReply::Wanted { objects: Vec::new(), records: Vec::new(), arriving: Vec::new() })
             }
+            StorageRequest::DroppedTombstones => say(StorageReply::DroppedTombstones { up_to_ms: 0 }),
             StorageRequest::Compare { .. } => say(StorageReply::Differ { ranges: Vec::new() }),
+            StorageRequest::HeardFull => say(StorageReply::HeardFull { peers: Vec::new() }),
             StorageRequest::Sync => {
                 say(StorageReply::Synced { objects: 0, bytes: 0, records: 0, complete: true })
             }

@@ -28,7 +28,10 @@ impl Ring {
         let mut peers: Vec<Handle> = Vec::new();
         for number in numbers {
             let (entrance, settings) = match peers.first() {
-                None => (Entrance::Found, Some(RingSettings { replicas: 3, successors })),
+                None => (
+                    Entrance::Found,
+                    Some(RingSettings { replicas: 3, successors, ..RingSettings::default() }),
+                ),
                 Some(first) => (Entrance::Join { known: first.address() }, None),
             };
             let options = StartOptions {

@@ -65,7 +65,7 @@ const RULES: &[Rule] = &[
         pure: false,
     },
     // L4: the functions that the flows ask of a store
-    Rule { module: "shelf", sees: &["id", "wire", "blob", "replica", "names", "files"], pure: false },
+    Rule { module: "shelf", sees: &["id", "time", "wire", "blob", "replica", "names", "files"], pure: false },
     // the world for tests; of the disk only the parts of a store in memory
     Rule {
         module: "sim",

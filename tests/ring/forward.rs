@@ -93,9 +93,8 @@ async fn a_helper_joins_two_streams() {
     stream.finish_send();
     let reply = stream.read_reply(PATIENCE).await.unwrap();
     assert!(matches!(reply, Reply::Storage(StorageReply::Object(_))), "{reply:?}");
-    let mut came = vec![0; bytes.len() + 1];
-    assert_eq!(stream.fill(&mut came).await.unwrap(), bytes.len());
-    assert!(came[..bytes.len()] == bytes);
+    let came = stream.gather(bytes.len() + 1, PATIENCE).await.unwrap().unwrap();
+    assert!(came.parts().concat() == bytes);
     assert!(member.connection(&to).is_none(), "there was no direct way");
 }
 
@@ -121,7 +120,7 @@ async fn a_helper_does_not_do_everything() {
         (scene.entry_of(&scene.helper), probe()),
     ] {
         let mut stream = scene.ask(&member, &Request::Forwarded { from }).await;
-        stream.send_piece(codec::frame(&request).unwrap().into()).await.unwrap();
+        stream.send_piece(codec::frame(&request).unwrap()).await.unwrap();
         stream.finish_send();
         let reply = stream.read_reply(PATIENCE).await.unwrap();
         assert!(matches!(reply, Reply::ProtocolError(_)), "{reply:?}");

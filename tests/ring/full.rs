@@ -2,57 +2,17 @@
 //! that is lost.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
+use super::disk::{Disk, run};
 use super::harness::Ring;
 use super::samples::{Sample, check_disk, sha256_of};
 use crate::eventually::eventually;
 
 const THREE: [u8; 3] = [36, 146, 255];
-
-fn run(command: &mut Command) -> bool {
-    command.output().is_ok_and(|output| output.status.success())
-}
-
-/// An ext4 file system in a file, mounted at a path until this is dropped.
-struct Disk {
-    at: PathBuf,
-    _image: tempfile::NamedTempFile,
-}
-
-impl Disk {
-    fn of(at: &Path, megabytes: u64, options: &[&str]) -> Disk {
-        let image = tempfile::NamedTempFile::new().unwrap();
-        image.as_file().set_len(megabytes << 20).unwrap();
-        fs::create_dir_all(at).unwrap();
-        let made = run(Command::new("mkfs.ext4").args(["-q", "-m", "0"]).args(options).arg(image.path()));
-        let mounted = made && run(Command::new("mount").args(["-o", "loop"]).arg(image.path()).arg(at));
-        assert!(mounted, "no ext4 can be made and mounted here");
-        Disk { at: at.to_owned(), _image: image }
-    }
-
-    /// Fills the file system, and returns the file that takes all room.
-    fn fill(&self) -> PathBuf {
-        use std::io::Write as _;
-        let path = self.at.join("filler");
-        let mut file = fs::File::options().create(true).append(true).open(&path).unwrap();
-        for size in [1 << 20, 4096, 1] {
-            while file.write_all(&vec![7; size]).is_ok() {}
-        }
-        let _ = file.sync_all();
-        path
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // A lazy unmount: a process that still has a file open there keeps it.
-        run(Command::new("umount").arg("-l").arg(&self.at));
-    }
-}
 
 /// Checks that `cat` at a peer gives the bytes of the sample.
 #[track_caller]
@@ -123,12 +83,12 @@ fn a_full_disk_reads_and_recovers_without_a_restart() {
 #[ignore = "needs --all, mount"]
 fn a_disk_without_inodes() {
     let mut ring = Ring::new(8);
-    let disk = Disk::of(&ring.data_dir(146), 64, &["-N", "400"]);
+    let _disk = Disk::of(&ring.data_dir(146), 64, &["-N", "400"]);
     ring.init_all(&THREE);
     ring.settle();
     let before = Sample::random(&ring.scratch(), "before", 1, 5_000);
     before.store(&ring, 36, "--wait all");
-    let folder = disk.at.join("filler");
+    let folder = ring.data_dir(146).join("filler");
     fs::create_dir(&folder).unwrap();
     let full = (0..1_000).find(|i| fs::write(folder.join(i.to_string()), b"").is_err());
     assert!(full.is_some(), "no inode is left");

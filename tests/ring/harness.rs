@@ -205,6 +205,11 @@ impl Ring {
         after.chain(self.peers.range(..number).map(|(number, _)| *number)).collect()
     }
 
+    /// The folder of all that belongs to the ring.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// The data directory of this peer.
     pub fn data_dir(&self, number: u8) -> PathBuf {
         self.dir.path().join("data").join(number.to_string())

@@ -136,6 +136,62 @@ fn a_revocation_waits_for_a_peer() {
     eventually("three peers", || new.ask("Ring").done().contains("3 peers alive"));
 }
 
+/// Goal: a client is revoked by its name, refused at once where it was told and later everywhere; a name of several
+/// clients revokes none of them, the first digits of a key do, and a peer that is away is revoked by its name too.
+#[test]
+fn a_client_is_revoked_by_its_name() {
+    let scene = Scene::new("nas");
+    let clients = Machine::new();
+    for file in ["bob.pem", "second.pem"] {
+        admitted(&scene.ring, &clients, &["--client", "bob", "-o", file]);
+    }
+    let command = |scene: &Scene, port: u8, file: &str| {
+        let mut command =
+            quoit(&["ring", "--peer", &format!("127.0.0.1:{}", scene.ring.port(port)), "--bundle"]);
+        command.arg(clients.path(file)).stdin(Stdio::null());
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for file in ["bob.pem", "second.pem"] {
+        assert_eq!(command(&scene, 31, file).0, Some(0), "{:?}", command(&scene, 31, file));
+    }
+    let (code, _, err) = scene.revoke(&["bob", "--yes"], "");
+    assert!(code == Some(2) && err.contains("bob fits 2 that were admitted: client bob with key "), "{err}");
+    assert_eq!(command(&scene, 10, "bob.pem").0, Some(0));
+    // The files of clients are named after the first digits of their keys.
+    let kept: Vec<_> = fs::read_dir(scene.ring.certs_dir().join("clients")).unwrap().flatten().collect();
+    let pem = fs::read_to_string(clients.path("bob.pem")).unwrap();
+    let is_its = |path: &std::path::Path| pem.contains(fs::read_to_string(path).unwrap().trim());
+    let path = kept.iter().map(fs::DirEntry::path).find(|path| is_its(path)).unwrap();
+    let digits = path.file_stem().unwrap().to_str().unwrap().to_owned();
+    let (code, out, err) = scene.revoke(&[&digits, "--json"], "bob\n");
+    let told: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{err}"));
+    assert!(code == Some(0) && err.contains("takes back the certificate of client bob of ring"), "{err}");
+    assert_eq!(
+        (&told["name"], &told["client"], &told["position"]),
+        (&"bob".into(), &true.into(), &().into())
+    );
+    for port in [10, 30, 31] {
+        eventually("the client is refused", || {
+            let (code, said) = command(&scene, port, "bob.pem");
+            code == Some(2) && said.contains("revoked")
+        });
+        assert_eq!(command(&scene, port, "second.pem").0, Some(0));
+    }
+    // The one that is left has the name alone.
+    let (code, out, err) = scene.revoke(&["bob", "--yes"], "");
+    assert!(
+        code == Some(0) && out.starts_with("Revoked the certificate of client bob of ring "),
+        "{out}{err}"
+    );
+
+    scene.nas.1.kill();
+    scene.nas.1.wait_ended(PATIENCE);
+    let (code, out, err) = scene.revoke(&["nas", "--yes"], "");
+    assert!(code == Some(0) && out.starts_with("Revoked the certificate of peer nas of ring "), "{out}{err}");
+    eventually("nas is no member", || !scene.laptop.1.ask("Ring").done().contains("nas"));
+}
+
 /// Goal: a revoked peer that alone was told, since it runs beside the ring CA's key, tells the others before it ends.
 #[test]
 fn a_revoked_peer_tells_the_others() {

@@ -197,6 +197,23 @@ fn the_next_peer_stands_in_for_a_full_one() {
         holders.sort_unstable();
         assert_eq!(holders, [100, 146, 255]);
     }
+    // The full peer says so, in its own words and in its pongs.
+    let full = |number: u8| {
+        let said = ring.said(number, &["status", "--ring", "--json"]);
+        let told: Value =
+            serde_json::from_slice(&said.out).unwrap_or_else(|error| panic!("{error}: {said:?}"));
+        let members = told["members"].as_array().unwrap_or_else(|| panic!("{told}"));
+        let full = members.iter().filter(|member| member["full"] == true);
+        full.map(|member| member["label"].as_str().unwrap().to_owned()).collect::<Vec<String>>()
+    };
+    eventually("36 is full by all words", || [100, 146, 255].iter().all(|number| full(*number) == ["36"]));
+    // One file has the full peer among the three where it belongs.
+    let lacking: Vec<String> = samples
+        .iter()
+        .map(|sample| ring.said(100, &["whereis", &sample.name]).done())
+        .filter(|said| said.contains("no room     36; the next peers keep the copies"))
+        .collect();
+    assert!(!lacking.is_empty());
     ring.kill(&[36]);
     ring.start(36, &["run", "--capacity", "default"]);
     ring.peer(36).wait_active();

@@ -61,6 +61,31 @@ fn a_ticket_admits_one_machine() {
     }
 }
 
+/// Goal: a ticket brings a weight; the peers that come one after the other get shares in proportion, and a start that asks
+/// for another weight than the certificate's is refused.
+#[test]
+fn a_ticket_brings_a_weight() {
+    let (ring, large, small) = (Ring::of(8, &[10]), Machine::new(), Machine::new());
+    let line = ticket(&ring, &["nas", "--weight", "3"]);
+    let nas = large.start(&ring, &["join", &line, "--interval", "0.25"], 30);
+    let text = nas.ask("Ring").done();
+    let share = |text: &str, name: &str| {
+        let line =
+            text.lines().find(|line| line.trim_start().starts_with(name)).unwrap_or_else(|| panic!("{text}"));
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let at = words.iter().position(|word| *word == "%").unwrap_or_else(|| panic!("{line}"));
+        words[at - 1].parse::<f64>().unwrap()
+    };
+    assert!((60.0..90.0).contains(&share(&text, "nas")), "{text}");
+    let output = admit(&ring, &["80", "--weight", "2"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && said.contains("stands where its number says"), "{said}");
+    let known = format!("127.0.0.1:{}", ring.port(10));
+    super::admission::admitted(&ring, &small, &["desk"]);
+    let said = small.refused(&ring, &["join", "--bundle", "desk.bundle.pem", &known, "--weight", "2"]);
+    assert!(said.contains("peer desk has weight 1, not 2"), "{said}");
+}
+
 /// Goal: an expired, a guessed, a damaged ticket and one for another folder are refused with what to do, and those that
 /// reach the peer are told there.
 #[test]

@@ -91,3 +91,68 @@ fn a_removed_name_can_be_restored() {
         (&"current".into(), &true.into())
     );
 }
+
+/// Goal: a ring that was founded to keep two versions keeps two, at each peer; a joiner learns it.
+#[test]
+fn a_ring_keeps_as_many_versions_as_its_founder_said() {
+    let mut ring = Ring::new(8);
+    ring.start(50, &["init", "50", "--interval", "0.25", "--keep-versions", "2,90d"]);
+    ring.peer(50).wait_active();
+    ring.join(100, 50);
+    ring.join(150, 50);
+    ring.settle();
+    three_versions(&ring);
+    for number in [50, 100, 150] {
+        let status = ring.said(number, &["status", "--json"]).value();
+        assert_eq!(
+            (status["versions_max"].as_u64(), status["versions_for_s"].as_u64()),
+            (Some(2), Some(7_776_000))
+        );
+        let text = ring.ask(number, "Status").done();
+        assert!(text.contains("2 versions of a name, the bytes of an earlier one for 90d"), "{text}");
+        let text = ring.ask(number, "History report.txt").done();
+        assert!(text.trim_end().ends_with("2 versions of report.txt"), "{text}");
+        let why = ring.said(number, &["request", "report.txt@1"]).error(1);
+        assert!(why.contains("has no version 1; it has versions 2 and 3"), "{why}");
+    }
+}
+
+/// Goal: a peer whose data directory was put back from a backup joins again, loses nothing that was stored since, and
+/// revives no removed name.
+#[test]
+fn a_data_directory_from_a_backup_loses_and_revives_nothing() {
+    let mut ring = Ring::of(8, &[50, 100, 150, 200]);
+    for name in ["kept.txt", "gone.txt"] {
+        Sample::write(&ring.scratch(), name, b"before\n").store(&ring, 50, "--wait all");
+    }
+    let (data, backup) = (ring.data_dir(100), ring.scratch().join("backup"));
+    ring.kill(&[100]);
+    copy(&data, &backup);
+    ring.begin_run(100);
+    ring.peer(100).wait_active();
+    ring.settle();
+    ring.said(150, &["remove", "gone.txt"]).done();
+    for name in ["kept.txt", "later.txt"] {
+        Sample::write(&ring.scratch(), name, b"after\n").store(&ring, 100, "--wait all");
+    }
+    ring.kill(&[100]);
+    std::fs::remove_dir_all(&data).unwrap();
+    copy(&backup, &data);
+    ring.begin_run(100);
+    ring.peer(100).wait_active();
+    ring.settle();
+    ring.wait_taken_over();
+    for number in [50, 100, 150, 200] {
+        for name in ["kept.txt", "later.txt"] {
+            assert_eq!(ring.said(number, &["cat", name]).done(), "after\n", "{number}: {name}");
+        }
+        let why = ring.said(number, &["request", "gone.txt"]).error(1);
+        assert!(why.contains("removed"), "{number}: {why}");
+    }
+}
+
+/// Copies a folder whole, as a backup does.
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    let copied = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+    assert!(copied.success(), "{} is not copied", from.display());
+}

@@ -35,7 +35,7 @@ struct Adversary {
 /// Plays one game. Its error is the first thing that went wrong.
 fn play(seed: u64, r: u8, rules: Rules) -> Result<(), String> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let settings = RingSettings { replicas: 2, successors: r };
+    let settings = RingSettings { replicas: 2, successors: r, ..RingSettings::default() };
     let mut world = World::new(seed, settings);
     let (interval, latency) = [(1_000, 3), (1_000, 60), (500, 50)][rng.random_range(0..3)];
     world.interval = Duration::from_millis(interval);
@@ -246,7 +246,7 @@ fn end(world: &mut World) -> Result<(), String> {
 /// One game in a ring of at most r + 1. Any peer may die as long as one is left; all but one may die at one moment.
 fn play_small(seed: u64, r: u8, rules: Rules) -> Result<(), String> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut world = World::new(seed, RingSettings { replicas: 2, successors: r });
+    let mut world = World::new(seed, RingSettings { replicas: 2, successors: r, ..RingSettings::default() });
     world.network.latency = Duration::from_millis(60);
     let count = rng.random_range(2..=usize::from(r) + 1);
     let founders: Vec<u8> = (0..=255).sample(&mut rng, count);

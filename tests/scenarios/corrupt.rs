@@ -1,12 +1,12 @@
 //! Corrupt state, put into the peers, that no run leads to.
 
-use quoit::config::RingSettings;
+use quoit::config::{KeepVersions, RingSettings};
 use quoit::sim::{World, seeds};
 
 use crate::{SECOND, converge, one_ring_within, spread};
 
 /// Small lists, so that a dozen peers are a large ring.
-const TWO: RingSettings = RingSettings { replicas: 3, successors: 2 };
+const TWO: RingSettings = RingSettings { replicas: 3, successors: 2, versions: KeepVersions::DEFAULT };
 
 /// Scenario 22: a double-wound ring: each peer's first successor is the second one after it. With this number of peers
 /// that is one ring that winds twice round the circle and is in order for none of them.

@@ -42,7 +42,10 @@ fn long() -> bool {
 
 /// r = 8, the default, and r = 2, with Chord from four peers on.
 fn both() -> [RingSettings; 2] {
-    [RingSettings { replicas: 3, successors: 8 }, RingSettings { replicas: 3, successors: 2 }]
+    [
+        RingSettings { replicas: 3, successors: 8, ..RingSettings::default() },
+        RingSettings { replicas: 3, successors: 2, ..RingSettings::default() },
+    ]
 }
 
 /// Numbers that are spread evenly over the circle.

@@ -139,7 +139,7 @@ fn one_and_two_adjacent_deaths_are_repaired() {
 
 #[test]
 fn a_list_that_is_wholly_dead_leads_back_through_remembered_peers() {
-    let settings = RingSettings { replicas: 3, successors: 2 };
+    let settings = RingSettings { replicas: 3, successors: 2, ..RingSettings::default() };
     for seed in seeds(0..16) {
         let mut world = World::new(seed, settings);
         world.grow(&spread(9));
@@ -410,7 +410,8 @@ fn peers_that_disagree_on_the_settings_do_not_mix() {
 #[test]
 fn the_same_seed_gives_the_same_run() {
     let run = |seed| {
-        let mut world = World::new(seed, RingSettings { replicas: 3, successors: 2 });
+        let mut world =
+            World::new(seed, RingSettings { replicas: 3, successors: 2, ..RingSettings::default() });
         world.grow(&spread(8));
         world.crash(&spread(8)[2..4]);
         world.run_for(SECOND * 20);
@@ -477,9 +478,9 @@ fn an_incarnation_without_a_next_one_is_ignored() {
 #[test]
 fn a_ring_with_settings_out_of_bounds_is_not_joined() {
     for settings in [
-        RingSettings { replicas: 0, successors: 8 },
-        RingSettings { replicas: 3, successors: 0 },
-        RingSettings { replicas: 3, successors: 255 },
+        RingSettings { replicas: 0, successors: 8, ..RingSettings::default() },
+        RingSettings { replicas: 3, successors: 0, ..RingSettings::default() },
+        RingSettings { replicas: 3, successors: 255, ..RingSettings::default() },
     ] {
         let mut joining = node(Start::Join { known: contact(2) });
         let token = outputs(&mut joining)

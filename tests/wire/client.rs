@@ -232,6 +232,25 @@ fn member(said: Option<SelfReport>) -> ClientReply {
     ClientReply::Member(MemberLine { line: ring_line(), away_since_ms: Some(1), said, clock_ahead_ms })
 }
 
+fn whereis() -> WhereisReport {
+    WhereisReport {
+        name: name(),
+        name_key: name().key(),
+        record_peers: vec![nas()],
+        version: 2,
+        writer: peer(4),
+        written: "2026-11-22T18:29:04Z".to_owned(),
+        content: content(),
+        length: 3 << 20,
+        content_owner: nas(),
+        holders: vec![nas(), peer(4)],
+        copies: 3,
+        history: 1,
+        verified: vec![Some(1_796_000_000_000), None],
+        full: Vec::new(),
+    }
+}
+
 fn replies() -> Vec<ClientReply> {
     vec![
         ClientReply::Progress { done: 1, total: 2 },
@@ -253,21 +272,7 @@ fn replies() -> Vec<ClientReply> {
         ClientReply::RingLine(ring_line()),
         ClientReply::ShortFile(short(2)),
         ClientReply::Status(Box::new(status())),
-        ClientReply::Whereis(WhereisReport {
-            name: name(),
-            name_key: name().key(),
-            record_peers: vec![nas()],
-            version: 2,
-            writer: peer(4),
-            written: "2026-11-22T18:29:04Z".to_owned(),
-            content: content(),
-            length: 3 << 20,
-            content_owner: nas(),
-            holders: vec![nas(), peer(4)],
-            copies: 3,
-            history: 1,
-            verified: vec![Some(1_796_000_000_000), None],
-        }),
+        ClientReply::Whereis(whereis()),
         ClientReply::Pinged(PingReport {
             peer: peer(4),
             address: address(),
@@ -363,6 +368,7 @@ fn replies() -> Vec<ClientReply> {
         }),
         ClientReply::Revoked { new: 1 },
         ClientReply::PinnedFile(file()),
+        ClientReply::WhereisFull { report: whereis(), full: vec![peer(8)] },
         ClientReply::Placed,
         ClientReply::ReceivedTree(RequestReport {
             name: Some(name()),
@@ -441,7 +447,7 @@ fn every_command_and_answer_is_in_the_golden_file() {
             assert!(table.iter().any(|g| is_there(&g)), "{kind}: nothing has tag {tag}");
         }
     }
-    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (26, 34), "this test reads counts");
+    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (26, 35), "this test reads counts");
 }
 
 proptest! {

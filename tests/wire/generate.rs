@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use quoit::config::RingSettings;
+use quoit::config::{KeepVersions, RingSettings};
 use quoit::id::{ContentId, FileName, KeyHash, KeyRange, OutboardDigest, Position, RecordId, SetDigest};
 use quoit::time::Timestamp;
 use quoit::wire::*;
@@ -61,7 +61,15 @@ fn members() -> impl Strategy<Value = Vec<Member>> {
 }
 
 fn settings() -> impl Strategy<Value = RingSettings> {
-    any::<(u8, u8)>().prop_map(|(replicas, successors)| RingSettings { replicas, successors })
+    let versions = prop_oneof![
+        Just(KeepVersions::DEFAULT),
+        any::<(u8, u32)>().prop_map(|(count, seconds)| KeepVersions { count, seconds }),
+    ];
+    (any::<(u8, u8)>(), versions).prop_map(|((replicas, successors), versions)| RingSettings {
+        replicas,
+        successors,
+        versions,
+    })
 }
 
 fn object() -> impl Strategy<Value = ObjectInfo> {
@@ -81,9 +89,10 @@ pub fn hello() -> impl Strategy<Value = Hello> {
 }
 
 pub fn datagram() -> impl Strategy<Value = Datagram> {
-    (0..3u8, number(), vec(member(), 0..=limits::NEWS_MAX)).prop_map(|(kind, sequence, news)| match kind {
+    (0..4u8, number(), vec(member(), 0..=limits::NEWS_MAX)).prop_map(|(kind, sequence, news)| match kind {
         0 => Datagram::Ping { sequence, news },
         1 => Datagram::Pong { sequence, news },
+        2 => Datagram::FullPong { sequence, news },
         _ => Datagram::Clock { unix_ms: sequence },
     })
 }
@@ -227,7 +236,7 @@ fn storage_request() -> BoxedStrategy<StorageRequest> {
             .prop_map(|(objects, records)| Offer { objects, records }),
         Just(Sync),
         option::of(content()).prop_map(|after| ListFiles { after }),
-        prop::sample::select(vec![Health, Unkept, CountCopies, Describe]),
+        prop::sample::select(vec![Health, Unkept, CountCopies, Describe, HeardFull, DroppedTombstones]),
         vec(content(), 0..FEW).prop_map(|objects| Lacks { objects }),
         name().prop_map(|name| FetchHistory { name }),
         vec(reference(), 0..FEW).prop_map(|references| Renew { references }),
@@ -336,6 +345,7 @@ fn storage_reply() -> BoxedStrategy<StorageReply> {
     ];
     let read = prop_oneof![
         object().prop_map(Object),
+        vec(position(), 0..FEW).prop_map(|peers| HeardFull { peers }),
         (object(), vec(any::<u8>(), 0..100)).prop_map(|(object, midstates)| Outboard { object, midstates }),
         (any::<bool>(), entries()).prop_map(|(here, others)| Holders { here, others }),
         (vec(file, 0..FEW), any::<bool>()).prop_map(|(files, more)| Files { files, more }),
@@ -391,6 +401,7 @@ fn freeing() -> impl Strategy<Value = StorageReply> {
         why.prop_map(StorageReply::Kept),
         Just(StorageReply::Vouched),
         Just(StorageReply::LetGo),
+        number().prop_map(|up_to_ms| StorageReply::DroppedTombstones { up_to_ms }),
     ]
 }
 
@@ -401,9 +412,11 @@ fn revoked() -> BoxedStrategy<Vec<SignedRevocation>> {
 
 pub fn enrol_request() -> BoxedStrategy<EnrolRequest> {
     let redeem = (any::<[u8; 8]>(), any::<[u8; 16]>(), vec(any::<u8>(), 0..300));
+    let place = (any::<[u8; 8]>(), any::<[u8; 16]>(), vec(position(), 0..FEW));
     prop_oneof![
         Just(EnrolRequest::Authority),
         redeem.prop_map(|(ticket, secret, request)| EnrolRequest::Redeem { ticket, secret, request }),
+        place.prop_map(|(ticket, secret, candidates)| EnrolRequest::Place { ticket, secret, candidates }),
     ]
     .boxed()
 }
@@ -424,6 +437,7 @@ pub fn enrol_reply() -> BoxedStrategy<EnrolReply> {
         vec(any::<u8>(), 0..300).prop_map(|certificate| EnrolReply::Admitted { certificate }),
         refusal.prop_map(EnrolReply::Refused),
         text().prop_map(EnrolReply::ProtocolError),
+        any::<u16>().prop_map(EnrolReply::Placed),
     ]
     .boxed()
 }

@@ -79,7 +79,8 @@ fn news_of_the_longest_addresses_fits_a_datagram() {
         passed_on.extend(news.iter().map(|member| member.entry.position));
         for message in [
             Datagram::Ping { sequence: u64::MAX, news: news.clone() },
-            Datagram::Pong { sequence: u64::MAX, news },
+            Datagram::Pong { sequence: u64::MAX, news: news.clone() },
+            Datagram::FullPong { sequence: u64::MAX, news },
             Datagram::Clock { unix_ms: u64::MAX },
         ] {
             let length = fits(&message);
@@ -195,6 +196,7 @@ fn the_largest_storage_replies_fit_a_frame() {
         records: vec![u16::MAX; OFFERS_PER_MESSAGE_MAX],
         arriving: vec![u16::MAX; OFFERS_PER_MESSAGE_MAX],
     });
+    reply(StorageReply::HeardFull { peers: vec![Position::MAX; FULL_PEERS_MAX] });
     reply(StorageReply::Differ {
         ranges: vec![Difference { range: u16::MAX, count: u64::MAX }; RANGES_PER_MESSAGE_MAX],
     });
@@ -228,10 +230,14 @@ fn the_longest_name_record_is_within_its_bound() {
         clock: Timestamp(u64::MAX),
         writer: Position::MAX,
         version: u64::MAX,
-        replaces: Replaces::Several(vec![RecordId([0xff; 32]); quoit::names::HISTORY_MAX + 1]),
+        replaces: Replaces::Several(vec![RecordId([0xff; 32]); quoit::names::VERSIONS_MAX]),
     };
     assert!(fits(&longest) <= SignedRecord::BODY_BYTES_MAX);
     // The history of one name is encoded as one value too.
     let past = quoit::names::PastRecord { record: record(), sibling: true };
-    fits(&quoit::names::NameHistory { current: Some(record()), past: vec![past; quoit::names::HISTORY_MAX] });
+    fits(&quoit::names::NameHistory {
+        current: Some(record()),
+        past: vec![past; quoit::names::VERSIONS_MAX - 1],
+        grave: None,
+    });
 }

@@ -11,10 +11,12 @@ use tempfile::TempDir;
 
 mod discard;
 mod everyday;
+mod flips;
 mod kept;
 mod leases;
-mod power;
+mod matrix;
 mod space;
+mod twins;
 
 use super::disk::faulty::FaultyDisk;
 use super::*;
@@ -261,7 +263,7 @@ fn a_failed_sync_poisons() {
             store.link(&link("a", 1), kept.content),
             store.unlink(&name("a"), Timestamp(1)),
             store.put_record(Position::ZERO, vec![1]),
-            store.update_record(Position::ZERO, |_| Some(vec![1].into())).map(drop),
+            store.update_record(Position::ZERO, |_, _| Some(vec![1].into())).map(drop),
             store.remember(vec![1]),
             store.place_received(&kept.content, &name("a")).map(drop),
             store.quarantine(&kept.content, "no"),
@@ -570,13 +572,13 @@ fn records_are_merged_one_at_a_time_and_stay() {
         for _ in 0..8 {
             scope.spawn(|| {
                 for round in 0..10 {
-                    let grow = |old: Option<&[u8]>| Some([old.unwrap_or_default(), &[1]].concat().into());
+                    let grow = |old: Option<&[u8]>, _| Some([old.unwrap_or_default(), &[1]].concat().into());
                     assert!(fixture.store.update_record(key(round % 2), grow).unwrap());
                 }
             });
         }
     });
-    assert!(!fixture.store.update_record(key(0), |_| None).unwrap());
+    assert!(!fixture.store.update_record(key(0), |_, _| None).unwrap());
     fixture.store.put_record(key(9), vec![9]).unwrap();
     assert_eq!(fixture.store.known().unwrap(), None, "as in a data directory of before");
     fixture.store.remember(b"members".to_vec()).unwrap();

@@ -57,12 +57,13 @@ impl Node {
         }
     }
 
-    pub(super) fn handle_pong(&mut self, now: Moment, from: &Teller, sequence: u64) {
+    pub(super) fn handle_pong(&mut self, now: Moment, from: &Teller, sequence: u64, full: bool) {
         if !self.detector.has_sent(sequence) {
             return;
         }
         self.event(Event::PingAnswered(from.entry.position));
         self.partners.note_pong(&from.entry.position, sequence);
+        self.rooms.hear(now, from.entry.position, full);
         self.note_contact(now, from);
     }
 

@@ -43,6 +43,7 @@ use super::rejoined::Rejoined;
 use super::requests::{Purpose, Requests};
 use super::ring_search::{RingSearch, SEARCH_EVERY};
 use super::ring_size::RingSize;
+use super::rooms::Rooms;
 use super::rules::Rules;
 use super::silence::Silences;
 use super::table::Table;
@@ -102,6 +103,7 @@ pub struct Node {
     ring_search: RingSearch,
     rejoined: Rejoined,
     departed: Departed,
+    rooms: Rooms,
     silences: Silences,
     lives: Lives,
     pause: PauseRule,
@@ -151,6 +153,7 @@ impl Node {
             ring_search: RingSearch::new(now),
             rejoined: Rejoined::default(),
             departed: Departed::default(),
+            rooms: Rooms::default(),
             silences: Silences::default(),
             lives: Lives::default(),
             pause: PauseRule::new(now),
@@ -200,7 +203,7 @@ impl Node {
         self.members = Members::new(0);
         self.detector = Detector::new(self.pause.last_step());
         (self.rejoined, self.departed) = (Rejoined::default(), Departed::default());
-        self.silences = Silences::default();
+        (self.silences, self.rooms) = (Silences::default(), Rooms::default());
         self.shown.shed();
         (self.given, self.requests) = (Given::default(), Requests::default());
         self.ring.shed();
@@ -222,15 +225,14 @@ impl Node {
                 let answer = self.members.take_news(self.listener(from), correction);
                 self.ingest_gossip(now, &teller, news, NEWS_TOLD_MAX);
                 self.note_contact(now, &teller);
-                self.output(Output::Datagram {
-                    to: from.clone(),
-                    datagram: Datagram::Pong { sequence, news: answer },
-                });
+                let datagram = match self.rooms.own_full() {
+                    false => Datagram::Pong { sequence, news: answer },
+                    true => Datagram::FullPong { sequence, news: answer },
+                };
+                self.output(Output::Datagram { to: from.clone(), datagram });
             }
-            Datagram::Pong { sequence, news } => {
-                self.ingest_gossip(now, &teller, news, NEWS_TOLD_MAX);
-                self.handle_pong(now, &teller, sequence);
-            }
+            Datagram::Pong { sequence, news } => self.take_pong(now, &teller, sequence, news, false),
+            Datagram::FullPong { sequence, news } => self.take_pong(now, &teller, sequence, news, true),
             // The ring's clock is not a matter of membership.
             Datagram::Clock { .. } => {}
         }
@@ -331,6 +333,7 @@ impl Node {
         self.notice_pause(now);
         self.rejoined.forget(now, death_timeout(self.interval));
         self.departed.look(now, self.members.away().next().is_some());
+        self.rooms.forget(now, self.interval);
         for token in self.requests.overdue(now) {
             if let Some(purpose) = self.requests.take(token) {
                 self.resolve(now, purpose, Err(Unanswered::from("it does not answer".to_owned())));
@@ -391,6 +394,16 @@ impl Node {
         let step = self.lives.raise_above(self.me.incarnation);
         self.change_life(step);
         self.settle(now);
+    }
+
+    /// Says from now on, in this peer's pongs, whether it has no room for further files.
+    pub fn set_full(&mut self, full: bool) {
+        self.rooms.set_own(full);
+    }
+
+    /// The number of changes to the set of peers that say in their pongs that they have no room.
+    pub fn room_changes(&self) -> u64 {
+        self.rooms.changes()
     }
 
     /// The entry of this peer.
@@ -456,9 +469,15 @@ impl Node {
             + self.acquaintances.bytes()
             + self.rejoined.bytes()
             + self.departed.bytes()
+            + self.rooms.bytes()
             + self.silences.bytes()
             + self.shown.bytes()
             + self.requests.bytes()
+    }
+
+    fn take_pong(&mut self, now: Moment, from: &Teller, sequence: u64, news: Vec<Member>, full: bool) {
+        self.ingest_gossip(now, from, news, NEWS_TOLD_MAX);
+        self.handle_pong(now, from, sequence, full);
     }
 
     fn take_request(&mut self, now: Moment, from: &Teller, to: ReplyTo, request: MembershipRequest) {

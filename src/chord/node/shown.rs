@@ -33,6 +33,7 @@ impl Node {
             acquaintances: self.acquaintances.iter().cloned().collect(),
             rejoined: self.rejoined.positions(),
             departed: self.departed.positions(),
+            full: self.rooms.full(&self.me.position),
             small: self.is_small(),
             waiting_for: self.waiting_for(),
             turn: self.departure.turn(),
@@ -77,9 +78,14 @@ impl Node {
     }
 
     /// The number of changes to the large parts of a view.
-    fn change_counts(&self) -> [u64; 4] {
-        let acquaintances = self.acquaintances.changes();
-        [self.members.changes(), acquaintances, self.rejoined.changes(), self.departed.changes()]
+    fn change_counts(&self) -> [u64; 5] {
+        [
+            self.members.changes(),
+            self.acquaintances.changes(),
+            self.rejoined.changes(),
+            self.departed.changes(),
+            self.rooms.changes(),
+        ]
     }
 
     fn waiting_for(&self) -> Vec<String> {

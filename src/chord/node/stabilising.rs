@@ -373,7 +373,7 @@ mod tests {
         let config = NodeConfig {
             me: entry(100),
             address_given: true,
-            settings: Some(RingSettings { replicas: 3, successors: 2 }),
+            settings: Some(RingSettings { replicas: 3, successors: 2, ..RingSettings::default() }),
             interval,
             contacts_max: MEMBERS_MAX,
             start: Start::Found,

@@ -134,7 +134,16 @@ fn located() -> WhereisReport {
         copies: 3,
         history: 2,
         verified: vec![Some(1_796_000_000_000)],
+        full: Vec::new(),
     }
+}
+
+#[test]
+fn a_whereis_names_the_peers_without_room() {
+    let report = WhereisReport { full: vec![peer(64), peer(100)], ..located() };
+    let line =
+        "\n  on 200: 1 of 3 copies\n  no room     64 and 100; the next peers keep the copies\n  verified";
+    assert!(whereis(&report).contains(line), "{}", whereis(&report));
 }
 
 #[test]
@@ -393,6 +402,7 @@ fn a_status() {
             "  alive        3 peers: 36, 73 and 109",
             "  away         255",
             "  ring         3 copies of each file, 8 successors in a list, small ring, one map",
+            "  versions     16 versions of a name, the bytes of an earlier one for 30d",
             "  pings        every 1.00 s",
             "  keeps        2 files (3.0 MiB), 1 name record",
             "  capacity     no limit; 0 bytes of the disk stay free",

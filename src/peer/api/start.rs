@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::chord::EndReason;
 use crate::config::{ByteLimit, Interval, RepairSettings, RingSettings, SettingsError};
+use crate::id::Weight;
 use crate::transport::{BundleError, EnrolError, IdentityError, Ticket, TransportSettings};
 use crate::wire::{Address, word_list};
 
@@ -35,6 +36,9 @@ pub struct StartOptions {
     pub entrance: Entrance,
     /// The peer's number; `None` for a self-placed peer.
     pub number: Option<u8>,
+    /// The weight of a self-placed peer beside the others of its ring. Where its certificate is made now, `None` means 1;
+    /// otherwise the weight is the one in its certificate, and `Some` must equal it.
+    pub weight: Option<Weight>,
     /// The data directory; `None` for the default place, one folder per peer.
     pub data_dir: Option<PathBuf>,
     /// The directory of the ring CA and the peers' certificates; `None` for the default place.
@@ -82,6 +86,7 @@ impl StartOptions {
         StartOptions {
             entrance,
             number: None,
+            weight: None,
             data_dir: None,
             certs_dir: None,
             listen: None,
@@ -239,6 +244,18 @@ pub enum StartError {
         found: String,
         /// The number of the peer that was to be started.
         asked: u8,
+    },
+    /// The peer's certificate says another weight than the one that was asked for.
+    #[error(
+        "peer {peer} has weight {found}, not {asked}: a weight is given to a new peer without a number, and stands in its certificate"
+    )]
+    OtherWeight {
+        /// The peer.
+        peer: String,
+        /// The weight in its certificate.
+        found: Weight,
+        /// The weight that was asked for.
+        asked: Weight,
     },
     /// A peer is to come back, and several live in the default place.
     #[error("data directory {}: {} peers live there: {}; say which", .dir.display(), .peers.len(), shown(.peers))]

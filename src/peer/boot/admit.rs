@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::SystemTime;
 
 use super::folders::default_certs_dir;
-use crate::id::Position;
+use crate::id::{Position, Weight};
 use crate::peer::api::{ConnectError, Failure};
 use crate::transport::{Authority, Bundle, BundleError, Identity, IdentityError, Placement, label_of};
 use crate::wire::word_list;
@@ -35,7 +35,10 @@ pub enum Admission {
     /// A new certificate for the same key, position and display name.
     Renewal(Admittee),
     /// The key and certificate of a client, which may command every peer of the ring.
-    Client,
+    Client {
+        /// The name by which it is revoked; `None` for `client`. Several clients may have the same name.
+        name: Option<String>,
+    },
 }
 
 /// How to admit: the certificate to make, and the paths.
@@ -43,6 +46,8 @@ pub enum Admission {
 pub struct AdmitOptions {
     /// The kind of certificate that is to be made.
     pub admission: Admission,
+    /// The weight of a new self-placed peer; `None` for 1.
+    pub weight: Option<Weight>,
     /// The directory of the ring CA; `None` for the default place.
     pub certs_dir: Option<PathBuf>,
     /// The path of the bundle; `None` for `NAME.bundle.pem` in the current folder, or `NAME.renewed.bundle.pem`, or for
@@ -61,8 +66,10 @@ pub struct AdmitReport {
     pub position: Option<Position>,
     /// The label of the peer's files; `None` for a client.
     pub label: Option<String>,
-    /// The display name of the peer, if it has one.
+    /// The display name of the peer, if it has one, or of the client.
     pub name: Option<String>,
+    /// The weight of the peer.
+    pub weight: Weight,
     /// The name of the ring.
     pub ring: String,
     /// The path of the bundle, if one was written.
@@ -85,7 +92,7 @@ pub enum AdmitError {
         /// The certificates directory that was searched.
         certs_dir: PathBuf,
     },
-    /// No peer of that name was admitted here.
+    /// No peer or client of that name was admitted here.
     #[error("no peer {whom} was admitted in {}", .certs_dir.display())]
     Unknown {
         /// The number or name that was asked for.
@@ -93,13 +100,21 @@ pub enum AdmitError {
         /// The certificates directory.
         certs_dir: PathBuf,
     },
-    /// Several peers that were admitted here fit the word.
-    #[error("{whom} fits {} peers that were admitted: {}; say more digits", .peers.len(), word_list(.peers.iter().cloned()))]
+    /// Several peers or clients that were admitted here fit the word.
+    #[error("{whom} fits {} that were admitted: {}; say the first digits of the key of one", .found.len(), word_list(.found.iter().cloned()))]
     Several {
         /// The word that was given.
         whom: String,
-        /// The positions of the peers.
-        peers: Vec<String>,
+        /// The peers and clients, with the hashes of their keys.
+        found: Vec<String>,
+    },
+    /// A number says where its peer stands, whatever its weight.
+    #[error(
+        "peer {number} stands where its number says, so it has no --weight; a peer that is admitted by a name places itself"
+    )]
+    WeightOfNumber {
+        /// The number of the peer.
+        number: u8,
     },
     /// No running peer of this machine is reached, which a ticket needs.
     #[error(transparent)]
@@ -141,6 +156,19 @@ pub enum AdmitError {
     /// The bundle could not be made or written.
     #[error(transparent)]
     Bundle(#[from] BundleError),
+}
+
+impl Admittee {
+    /// The weight of this peer, if it may have the one that was asked for.
+    ///
+    /// # Errors
+    /// [`AdmitError::WeightOfNumber`].
+    pub(in crate::peer) fn weight(&self, asked: Option<Weight>) -> Result<Weight, AdmitError> {
+        match (self, asked) {
+            (Admittee::Number(number), Some(_)) => Err(AdmitError::WeightOfNumber { number: *number }),
+            (_, asked) => Ok(asked.unwrap_or_default()),
+        }
+    }
 }
 
 /// Parses a number from 0 to 255, or a display name; the name itself is checked where it is given.
@@ -193,12 +221,16 @@ pub(in crate::peer) fn open_authority(certs_dir: Option<&Path>) -> Result<(Autho
 
 fn make(options: &AdmitOptions, authority: &Authority) -> Result<AdmitReport, AdmitError> {
     let (bundle, file) = match &options.admission {
-        Admission::Client => (authority.issue_client()?, "client".to_owned()),
+        Admission::Client { name } => {
+            let bundle = authority.admit_client(name.as_deref())?;
+            let file = bundle.display_name().unwrap_or_default();
+            (bundle, file)
+        }
         Admission::Request { whom, request } => {
             let failed = |source| AdmitError::Request { path: request.clone(), source };
             check_absent(options, whom.as_ref().map(Admittee::to_string))?;
             let pem = crate::transport::read_pem(request)?;
-            let (placement, name) = wanted(whom.as_ref());
+            let (placement, name) = wanted(whom.as_ref(), options.weight)?;
             let bundle = authority.certify_request(&pem, placement, name).map_err(|error| match error {
                 source @ IdentityError::Request { .. } => failed(source),
                 error => error.into(),
@@ -207,7 +239,7 @@ fn make(options: &AdmitOptions, authority: &Authority) -> Result<AdmitReport, Ad
             (bundle, file)
         }
         Admission::Peer(whom) | Admission::Renewal(whom) => {
-            let (placement, name) = wanted(Some(whom));
+            let (placement, name) = wanted(Some(whom), options.weight)?;
             (authority.admit(placement, name)?, whom.to_string())
         }
     };
@@ -274,6 +306,7 @@ fn report(
         position: bundle.position(),
         label: bundle.label(),
         name: bundle.display_name(),
+        weight: bundle.weight(),
         ring: bundle.ring_name().to_owned(),
         with_key: bundle.has_key() && path.is_some(),
         bundle: path,
@@ -291,12 +324,17 @@ fn check_absent(options: &AdmitOptions, file: Option<String>) -> Result<(), Admi
     }
 }
 
-fn wanted(whom: Option<&Admittee>) -> (Placement, Option<&str>) {
-    match whom {
-        None => (Placement::SelfPlaced, None),
-        Some(Admittee::Number(number)) => (Placement::Numbered(*number), None),
-        Some(Admittee::Name(name)) => (Placement::SelfPlaced, Some(name)),
-    }
+fn wanted(whom: Option<&Admittee>, weight: Option<Weight>) -> Result<(Placement, Option<&str>), AdmitError> {
+    Ok(match whom {
+        None => (Placement::SelfPlaced(weight.unwrap_or_default()), None),
+        Some(whom) => {
+            let weight = whom.weight(weight)?;
+            match whom {
+                Admittee::Number(number) => (Placement::Numbered(*number), None),
+                Admittee::Name(name) => (Placement::SelfPlaced(weight), Some(name)),
+            }
+        }
+    })
 }
 
 fn is_label(text: &str) -> bool {

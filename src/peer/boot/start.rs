@@ -19,6 +19,7 @@ use crate::chord::{Node, NodeConfig, Start};
 use crate::config::{ByteLimit, Interval, RepairSettings, RingSettings};
 use crate::files;
 use crate::id::Position;
+use crate::names::Absence;
 use crate::peer::api::{Entrance, StartError, StartNotice, StartOptions};
 use crate::peer::control::handle::Handle;
 use crate::peer::control::state::ControlState;
@@ -54,6 +55,7 @@ struct Parts {
     verifier: Verifier,
     store: Store,
     known: Vec<Known>,
+    absence: Absence,
     transport: Transport,
     incoming: mpsc::Receiver<Incoming>,
     peer_file: PeerFile,
@@ -156,21 +158,23 @@ async fn prepare(
         let dir = data_dir.to_owned();
         spawn_blocking(move || {
             let store = Store::open(&dir, Arc::new(RealDisk))?;
+            if let Some(reason) = PeerFile::damage(&dir) {
+                store.tell_identity_mended(reason);
+            }
             if let Err(error) = shelf::look_for_siblings(&store) {
                 tracing::warn!(%error, "the names with siblings are not known");
             }
             let remembered: Option<Vec<Member>> = kept_value(&store, REMEMBERED, store.remembered()?);
             let known: Option<Vec<Known>> = kept_value(&store, KNOWN, store.known()?);
-            Ok((store, remembered, known.unwrap_or_default()))
+            let absence = Absence::since(shelf::active_ms(&store)?);
+            Ok((store, remembered, known.unwrap_or_default(), absence))
         })
         .await
     };
-    let (store, remembered, known) =
+    let (store, remembered, known, absence) =
         opened.map_err(|error| store_error(data_dir, existing.as_ref(), error))?;
     let start = way_in(options, remembered, existing.as_ref(), data_dir)?;
-    let kept = existing
-        .as_ref()
-        .and_then(|file| Some(RingSettings { replicas: file.replicas?, successors: file.successors? }));
+    let kept = existing.as_ref().and_then(PeerFile::settings);
     let settings = match (&start, kept) {
         (Start::Join { .. }, _) => None,
         (Start::Resume { .. }, kept) => Some(kept.unwrap_or_default()),
@@ -200,6 +204,7 @@ async fn prepare(
             .or_else(|| existing.as_ref()?.scrub_every_ms),
         replicas: settings.map(|s| s.replicas),
         successors: settings.map(|s| s.successors),
+        keep_versions: settings.map(|s| s.versions),
         capacity_bytes: limit(options.capacity, existing.as_ref().and_then(|file| file.capacity_bytes)),
         reserve_bytes: limit(options.reserve, existing.as_ref().and_then(|file| file.reserve_bytes)),
         left: false,
@@ -239,6 +244,7 @@ async fn prepare(
         verifier,
         store,
         known,
+        absence,
         transport,
         incoming,
         peer_file,
@@ -275,6 +281,7 @@ fn launch(parts: Parts) -> Handle {
         verifier,
         store,
         known,
+        absence,
         transport,
         incoming,
         peer_file,
@@ -309,7 +316,7 @@ fn launch(parts: Parts) -> Handle {
         identity,
         verifier,
         ring: RingState::new(seen, actor, interval.duration(), certs_dir),
-        flows: FlowState::new(repair, surplus_wait),
+        flows: FlowState::new(repair, surplus_wait, absence),
         control: ControlState::default(),
     });
     shared.recall(known);
@@ -334,7 +341,9 @@ fn launch(parts: Parts) -> Handle {
         background(files::repair(shared.clone(), Duration::ZERO)),
         background(files::take_over(shared.clone())),
         background(files::keep_leases(shared.clone())),
+        background(files::keep_names(shared.clone())),
         background(files::free_surplus(shared.clone())),
+        background(files::tell_room(shared.clone())),
         background(mend(shared.clone())),
         background(keep_scrubbing(shared.clone(), scrub_every)),
         background(watch_certificate(shared.clone())),
@@ -398,6 +407,7 @@ fn load_identity(
     };
     if let (Some(file), Some(dir)) = (existing, &given) {
         let identity = Identity::load(certs_dir, &file.certificate).map_err(certificates)?;
+        check_weight(options, &identity)?;
         let verifier = identity.verifier().map_err(certificates)?;
         let folders = Folders {
             data_dir: dir.clone(),
@@ -416,6 +426,7 @@ fn load_identity(
         },
         None => (issue(options, certs_dir)?, true),
     };
+    check_weight(options, &identity)?;
     let verifier = identity.verifier().map_err(certificates)?;
     if fresh {
         identity.save(certs_dir).map_err(certificates)?;
@@ -449,8 +460,20 @@ fn issue(options: &StartOptions, certs_dir: &Path) -> Result<Identity, StartErro
             return Err(StartError::NoIdentity { data_dir });
         }
     };
-    let placement = options.number.map_or(Placement::SelfPlaced, Placement::Numbered);
+    let self_placed = Placement::SelfPlaced(options.weight.unwrap_or_default());
+    let placement = options.number.map_or(self_placed, Placement::Numbered);
     authority.issue(placement, None).map_err(certificates)
+}
+
+/// Checks that a weight that was asked for is the one in the peer's certificate: it is given when the peer is admitted.
+fn check_weight(options: &StartOptions, identity: &Identity) -> Result<(), StartError> {
+    match options.weight {
+        Some(asked) if asked != identity.weight() => {
+            let peer = identity.display_name().map_or_else(|| identity.label(), str::to_owned);
+            Err(StartError::OtherWeight { peer, found: identity.weight(), asked })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The data directory, if it is known before the identity.
@@ -755,6 +778,7 @@ mod tests {
             scrub_every_ms: None,
             replicas: None,
             successors: None,
+            keep_versions: None,
             left: false,
             contacts: Vec::new(),
         }

@@ -9,13 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-
 use super::choice::{Chosen, PeerChoice};
 use super::gifts::Gifts;
 use super::spool::spool;
 use crate::backoff::Backoff;
-use crate::blob::{KnownFiles, Source, is_in_use};
+use crate::blob::{KnownFiles, Source, is_in_use, object_path};
 use crate::id::{ContentId, FileName};
 use crate::peer::api::{
     ConnectError, DropReport, EvictReport, Failure, ForgetReport, HistoryReport, LeavePlan, LeaveReport,
@@ -24,8 +22,12 @@ use crate::peer::api::{
     Verdict, VersionChoice, Wanted, WhereisReport,
 };
 use crate::peer::boot::folders::cache_dir;
+use crate::peer::flows::bytes::read_ahead;
 use crate::peer::flows::store::{Hashed, forget, hash, known_files, name_of, requestable, unreadable};
-use crate::transport::{ClientConnection, CommandReplies, DialError, Refusal, StreamError, spawn_blocking};
+use crate::peer::shared::GATHER;
+use crate::transport::{
+    ClientConnection, CommandReplies, DialError, Refusal, Rope, StreamError, spawn_blocking,
+};
 use crate::wire::limits::{LISTED_MAX, PIECE_BYTES};
 use crate::wire::{ClientReply, ClientRequest, FileEntry, ObjectInfo, SignedRevocation};
 
@@ -200,11 +202,20 @@ impl Client {
         received.await
     }
 
-    /// See [`crate::peer::Handle::read`].
+    /// See [`crate::peer::Handle::read`]. `length` is the object's, in bytes, as the report of a request says it. An object
+    /// that this process can read itself does not go through the peer.
     ///
     /// # Errors
     /// The errors of [`crate::peer::Handle::read`], in words.
-    pub async fn read(&self, content: ContentId) -> Result<ObjectBytes, Failure> {
+    pub async fn read(&self, content: ContentId, length: u64) -> Result<ObjectBytes, Failure> {
+        if let Some(source) = self.object_here(content, length).await {
+            // The peer says that the object is there, and sends nothing of it.
+            let (object, _) =
+                self.object_of(&ClientRequest::Read { content, offset: length }, content).await?;
+            let mut reader = source.reader(0).once();
+            let pieces = Pieces::Local(read_ahead(move || reader.read_piece()));
+            return Ok(ObjectBytes { object, left: object.length, pieces });
+        }
         self.bytes_by(&ClientRequest::Read { content, offset: 0 }, content).await
     }
 
@@ -213,14 +224,33 @@ impl Client {
         self.bytes_by(&ClientRequest::Open { object }, object.content).await
     }
 
+    /// The whole object that a command asks for.
     async fn bytes_by(&self, command: &ClientRequest, content: ContentId) -> Result<ObjectBytes, Failure> {
+        let (object, replies) = self.object_of(command, content).await?;
+        Ok(ObjectBytes { object, left: object.length, pieces: Pieces::Remote(replies) })
+    }
+
+    /// An object in the data directory of a peer on this machine, if this user may read it. Its bytes are hashed by
+    /// their reader, like those that come from the peer, so that a file that someone put there proves nothing.
+    async fn object_here(&self, content: ContentId, length: u64) -> Option<Source> {
+        let path = object_path(self.data_dir.as_deref()?, &content);
+        let opened = spawn_blocking(move || Source::open(&path)).await.ok()?;
+        Some(opened).filter(|source| source.length() == length)
+    }
+
+    /// Asks for bytes of an object; returns what it is, and the replies that carry the bytes.
+    async fn object_of(
+        &self,
+        command: &ClientRequest,
+        content: ContentId,
+    ) -> Result<(ObjectInfo, CommandReplies), Failure> {
         let mut replies = self.command(command).await?;
         loop {
             match self.next(&mut replies).await? {
                 // The peer is looking for holders, or checks its own copy.
                 ClientReply::Progress { .. } => {}
                 ClientReply::Object(object) if object.content == content => {
-                    return Ok(ObjectBytes { object, left: object.length, pieces: Pieces::Remote(replies) });
+                    return Ok((object, replies));
                 }
                 _ => return Err(self.broke_the_protocol()),
             }
@@ -311,6 +341,7 @@ impl Client {
         let command = ClientRequest::Whereis { name: name.clone() };
         let found = self.ask(&command, &self.idle, |reply| match reply {
             ClientReply::Whereis(report) => Some(report),
+            ClientReply::WhereisFull { report, full } => Some(WhereisReport { full, ..report }),
             _ => None,
         });
         found.await
@@ -649,17 +680,17 @@ impl ObjectBytes {
     ///
     /// # Errors
     /// When not all bytes come.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+    pub async fn next(&mut self) -> Result<Option<Rope>, Failure> {
         if self.left == 0 {
             return Ok(None);
         }
         let piece = match &mut self.pieces {
             Pieces::Local(pieces) => match pieces.recv().await {
-                Some(Ok(piece)) => Ok(Some(piece)),
+                Some(Ok(piece)) => Ok(Some(Rope::from(piece))),
                 Some(Err(error)) => Err(error.to_string()),
                 None => Ok(None),
             },
-            Pieces::Remote(replies) => replies.read_piece(PIECE_BYTES).await.map_err(|e| e.to_string()),
+            Pieces::Remote(replies) => replies.gather(PIECE_BYTES, GATHER).await.map_err(|e| e.to_string()),
         };
         let content = self.object.content;
         match piece {

@@ -100,7 +100,11 @@ impl Shared {
             }
             ClientRequest::Whereis { name } => {
                 let found = while_heard(stream, &idle, self.whereis(&name, false)).await?;
-                answer(stream, found.map(ClientReply::Whereis)).await
+                let reply = found.map(|mut report| match std::mem::take(&mut report.full) {
+                    full if full.is_empty() => ClientReply::Whereis(report),
+                    full => ClientReply::WhereisFull { report, full },
+                });
+                answer(stream, reply).await
             }
             ClientRequest::Ping { peer } => {
                 let pinged = while_heard(stream, &idle, self.ping(&peer)).await?;

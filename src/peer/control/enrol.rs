@@ -24,9 +24,23 @@ impl Shared {
             EnrolRequest::Authority => EnrolReply::Authority { certificate: self.identity.ca_der().to_vec() },
             EnrolRequest::Redeem { ticket, secret, request } => {
                 let (certs_dir, from) = (self.ring.certs_dir.clone(), stranger.from());
-                let redeemed =
-                    spawn_blocking(move || redeem(&certs_dir, ticket, &secret, &request, from)).await;
+                let redeemed = spawn_blocking(move || {
+                    with_authority(&certs_dir, ticket, |authority| {
+                        authority.redeem(&ticket, &secret, &request, unix_ms(), &from.to_string())
+                    })
+                })
+                .await;
                 self.tell_redeemed(redeemed, from)
+            }
+            EnrolRequest::Place { ticket, secret, candidates } => {
+                let (certs_dir, from) = (self.ring.certs_dir.clone(), stranger.from());
+                let placed = spawn_blocking(move || {
+                    with_authority(&certs_dir, ticket, |authority| {
+                        authority.place(&ticket, &secret, &candidates, unix_ms())
+                    })
+                })
+                .await;
+                placed.map_or_else(|refused| self.tell_refused(refused, from), EnrolReply::Placed)
             }
         };
         stranger.answer(&reply).await
@@ -40,27 +54,28 @@ impl Shared {
                 self.tell(PeerEvent::PeerEnrolled { peer, position, from });
                 EnrolReply::Admitted { certificate }
             }
-            Err(TicketRefused { refusal, ticket, why }) => {
-                if let Some(total) = self.control.refused_tickets.count(Instant::now()) {
-                    let text = format!("refused ticket {ticket} from {from}: {why} ({total} so far)");
-                    tracing::warn!("{text}");
-                    self.tell(PeerEvent::Warning(text));
-                }
-                EnrolReply::Refused(refusal)
-            }
+            Err(refused) => self.tell_refused(refused, from),
         }
+    }
+
+    fn tell_refused(&self, refused: TicketRefused, from: SocketAddr) -> EnrolReply {
+        let TicketRefused { refusal, ticket, why } = refused;
+        if let Some(total) = self.control.refused_tickets.count(Instant::now()) {
+            let text = format!("refused ticket {ticket} from {from}: {why} ({total} so far)");
+            tracing::warn!("{text}");
+            self.tell(PeerEvent::Warning(text));
+        }
+        EnrolReply::Refused(refusal)
     }
 }
 
-fn redeem(
+fn with_authority<T>(
     certs_dir: &Path,
     ticket: [u8; 8],
-    secret: &[u8],
-    request: &[u8],
-    from: SocketAddr,
-) -> Result<Enrolled, TicketRefused> {
+    work: impl FnOnce(&Authority) -> Result<T, TicketRefused>,
+) -> Result<T, TicketRefused> {
     match Authority::open(certs_dir) {
-        Ok(Some(authority)) => authority.redeem(&ticket, secret, request, unix_ms(), &from.to_string()),
+        Ok(Some(authority)) => work(&authority),
         Ok(None) => Err(TicketRefused::new(&ticket, TicketRefusal::NoAuthority)),
         Err(error) => Err(TicketRefused::new(&ticket, TicketRefusal::Failed(error.to_string()))),
     }

@@ -3,19 +3,18 @@
 //! too.
 
 use std::fs::{File, Permissions};
-use std::io::{self, Write};
+use std::io::{self, IoSlice, Write};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
 use tempfile::TempPath;
 use tokio::sync::mpsc;
 
 use super::client::ObjectBytes;
-use crate::blob::is_sync_unsupported;
+use crate::blob::{BulkWriter, is_sync_unsupported};
 use crate::outboard::ChunkHasher;
 use crate::peer::api::{Failure, Progress};
-use crate::transport::{finished, spawn_blocking};
+use crate::transport::{Rope, finished, spawn_blocking};
 
 /// The target path that a person named; checked before anything is fetched for it.
 #[derive(Debug)]
@@ -196,7 +195,14 @@ impl ObjectBytes {
     /// When the bytes do not come, are not the object's, or cannot be written.
     pub async fn save(self, place: Place, progress: &Progress) -> Result<(), Failure> {
         let Begun { place, file, temporary } = place.begin().await?;
-        let file = self.write_to(file, progress).await.map_err(|error| match error {
+        let written = match temporary {
+            Some(_) => {
+                let writer = BulkWriter::new(file, self.object().length);
+                self.write_to(writer, progress).await.map(BulkWriter::into_file)
+            }
+            None => self.write_to(file, progress).await,
+        };
+        let file = written.map_err(|error| match error {
             WriteError::Sink(error) => place.failed(error).into(),
             WriteError::Source(failure) => failure,
         })?;
@@ -215,12 +221,12 @@ impl ObjectBytes {
     ) -> Result<W, WriteError> {
         let object = *self.object();
         progress.begin(0, object.length);
-        let (pieces, mut queue) = mpsc::channel::<Bytes>(QUEUED_MAX);
+        let (pieces, mut queue) = mpsc::channel::<Rope>(QUEUED_MAX);
         let thread = tokio::task::spawn_blocking(move || {
             let mut hasher = ChunkHasher::default();
             while let Some(piece) = queue.blocking_recv() {
-                hasher.update(&piece);
-                sink.write_all(&piece)?;
+                piece.parts().iter().for_each(|part| hasher.update(part));
+                write_all(&mut sink, &piece)?;
             }
             sink.flush()?;
             Ok((sink, hasher.finish().0))
@@ -254,6 +260,21 @@ impl ObjectBytes {
         }
         Ok(sink)
     }
+}
+
+/// Writes all bytes of a piece in as few steps as the sink takes.
+fn write_all(sink: &mut impl Write, piece: &Rope) -> io::Result<()> {
+    let mut parts: Vec<IoSlice<'_>> = piece.parts().iter().map(|part| IoSlice::new(part)).collect();
+    let mut rest = &mut parts[..];
+    while !rest.is_empty() {
+        match sink.write_vectored(rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut rest, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Why an object was not written completely.

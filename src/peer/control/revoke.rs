@@ -1,23 +1,25 @@
-//! `revoke PEER`, on the machine with the ring CA's key: the peer is found among those that were admitted here, its key
-//! is revoked on disk, and the running peers of this machine are told, which tell the ring.
+//! `revoke`, on the machine with the ring CA's key: the peer or client is found among those that were admitted here, its
+//! key is revoked on disk, and the running peers of this machine are told, which tell the ring.
 
 use std::path::{Path, PathBuf};
 
 use super::choice::{Chosen, PeerChoice};
 use super::client::Client;
-use crate::id::{KeyHash, Position};
+use crate::id::{KeyHash, Position, Weight};
 use crate::peer::api::PeerName;
 use crate::peer::boot::admit::{AdmitError, open_authority};
 use crate::peer::ring::clock::unix_ms;
 use crate::time::Timestamp;
-use crate::transport::{Authority, Issued, Verifier, label_of, spawn_blocking};
+use crate::transport::{Authority, Issued, Verifier, spawn_blocking};
 use crate::wire::SignedRevocation;
 
-/// A peer that was admitted, and whether it is revoked.
+/// A peer or client that was admitted, and whether it is revoked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdmittedPeer {
-    /// The peer, as people know it.
+    /// The peer, as people know it. A client has the hash of its key in the place of a position.
     pub peer: PeerName,
+    /// Whether it is a client.
+    pub is_client: bool,
     /// The hash of its key.
     pub key: KeyHash,
     /// The name of its ring.
@@ -35,7 +37,7 @@ pub struct ToldPeer {
     pub failure: Option<String>,
 }
 
-/// The peer that is meant: by its number, its display name, or the beginning of its position or of its key's hash, at
+/// The peer or client that is meant: by its number, its name, or the beginning of its position or of its key's hash, at
 /// least four digits. All 64 digits of a key's hash need no certificate here. Blocking.
 ///
 /// # Errors
@@ -53,23 +55,24 @@ pub fn find_admitted(certs_dir: Option<&Path>, whom: &str) -> Result<AdmittedPee
     }
     let issued = match (found.as_slice(), whom.parse::<KeyHash>()) {
         ([only], _) => only.clone(),
-        ([], Ok(key)) => Issued { position: Position(key.0), key, name: None },
+        ([], Ok(key)) => Issued { position: Some(Position(key.0)), key, name: None, weight: Weight::ONE },
         ([], Err(_)) => return Err(AdmitError::Unknown { whom, certs_dir }),
         (several, _) => {
-            let peers = several.iter().map(|issued| issued.position.to_string()).collect();
-            return Err(AdmitError::Several { whom, peers });
+            let found = several.iter().map(in_words).collect();
+            return Err(AdmitError::Several { whom, found });
         }
     };
     let since = revoked.of(&issued.key).map(|since| Timestamp::of_unix_ms(since.at_ms).to_string());
     Ok(AdmittedPeer {
-        peer: PeerName { position: issued.position, name: issued.name },
+        peer: PeerName { position: issued.position.unwrap_or(Position(issued.key.0)), name: issued.name },
+        is_client: issued.position.is_none(),
         key: issued.key,
         ring: authority.ring_name(),
         revoked: since,
     })
 }
 
-/// Revokes the certificate of a peer, for good. Durable on return; a peer that is revoked already stays so since then.
+/// Revokes the certificate of a peer or client, for good. Durable on return; a peer that is revoked already stays so since then.
 /// Blocking.
 ///
 /// # Errors
@@ -121,13 +124,23 @@ fn knowing(authority: &Authority, certs_dir: &Path) -> Result<Verifier, AdmitErr
 }
 
 fn is_meant(issued: &Issued, whom: &str) -> bool {
-    let (position, key) = (issued.position.to_string(), issued.key.to_string());
     let begins = |text: &str| whom.len() >= BEGINNING_MIN && text.starts_with(whom);
+    let is_at = |position: &Position| match position.number() {
+        Some(number) => number.to_string() == whom,
+        None => begins(&position.to_string()),
+    };
     issued.name.as_deref() == Some(whom)
-        || issued.position.number().is_some_and(|number| number.to_string() == whom)
-        || label_of(&issued.position) == whom
-        || (issued.position.number().is_none() && begins(&position))
-        || begins(&key)
+        || issued.position.as_ref().is_some_and(is_at)
+        || begins(&issued.key.to_string())
+}
+
+fn in_words(issued: &Issued) -> String {
+    let (key, name) = (issued.key, issued.name.as_deref());
+    match (&issued.position, name) {
+        (None, name) => format!("client {} with key {key}", name.unwrap_or_default()),
+        (Some(position), None) => format!("peer {} with key {key}", position.label()),
+        (Some(_), Some(name)) => format!("peer {name} with key {key}"),
+    }
 }
 
 /// The fewest digits of a position or of a key's hash that name a peer.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::choice::PeerChoice;
 use super::client::Client;
 use crate::blob::PeerFile;
+use crate::id::Weight;
 use crate::peer::boot::admit::{AdmitError, Admittee, open_authority};
 use crate::peer::ring::clock::unix_ms;
 use crate::transport::{Ticket, TicketHolder, spawn_blocking};
@@ -16,6 +17,8 @@ use crate::wire::Address;
 pub struct TicketOptions {
     /// The peer that is to be admitted.
     pub whom: Admittee,
+    /// The weight of a self-placed peer; `None` for 1.
+    pub weight: Option<Weight>,
     /// The directory of the ring CA; `None` for the default place.
     pub certs_dir: Option<PathBuf>,
     /// How long the ticket can be used.
@@ -41,6 +44,7 @@ impl TicketOptions {
 /// [`AdmitError`]: there is no key of a ring CA here, no peer of this machine runs with it, or the number or name was
 /// given out already.
 pub async fn issue_ticket(options: &TicketOptions) -> Result<Ticket, AdmitError> {
+    let weight = options.whom.weight(options.weight)?;
     let certs_dir = options.certs_dir.clone();
     let (authority, certs_dir) = spawn_blocking(move || open_authority(certs_dir.as_deref())).await?;
     let client = Client::connect(&options.server).await?;
@@ -64,7 +68,7 @@ pub async fn issue_ticket(options: &TicketOptions) -> Result<Ticket, AdmitError>
         {
             return Err(AdmitError::OtherFolder { peer, its, ours: certs_dir });
         }
-        Ok(authority.issue_ticket(holder, server, address, lifetime, unix_ms())?)
+        Ok(authority.issue_ticket(holder, weight, server, address, lifetime, unix_ms())?)
     })
     .await
 }

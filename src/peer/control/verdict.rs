@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use crate::chord::View;
+use crate::id::Position;
 use crate::peer::api::{MayStopError, MemberLine, RingError, StopReport, StopSpan, Verdict};
 use crate::peer::ring::clock::unix_ms;
 use crate::peer::shared::Shared;
 use crate::replica::{Standing, Survey, may_stop};
-use crate::wire::limits::{STOPPING_MAX, VERSION_BYTES_MAX};
+use crate::wire::limits::{FULL_PEERS_MAX, STOPPING_MAX, VERSION_BYTES_MAX};
 use crate::wire::{CopyCounts, Entry, Fault, MemberState, SelfReport, StorageReply, StorageRequest};
 
 /// The answers of one member.
@@ -22,13 +23,15 @@ struct Answers {
     member: Entry,
     said: Option<(SelfReport, i64)>,
     counts: Option<CopyCounts>,
+    /// The peers that told it in their pongs that they have no room.
+    heard_full: Vec<Position>,
 }
 
 /// The question to each member.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Question {
-    /// Its own words.
-    Itself,
+    /// Its own words, and which peers told it that they have no room.
+    ItselfAndRoom,
     /// Its own words, and the copies of the files that it answers for.
     ItselfAndCopies,
 }
@@ -85,7 +88,14 @@ impl Shared {
         let view = self.view();
         let order: Vec<_> = walked.iter().map(|entry| entry.position).collect();
         let mut lines: Vec<(usize, MemberLine)> = Vec::new();
-        for answers in self.ask_all(walked, Question::Itself).await {
+        let mut answered = self.ask_all(walked, Question::ItselfAndRoom).await;
+        // A peer that tells its neighbours that it is full, and not this one, is shown as full.
+        let heard: BTreeSet<Position> =
+            answered.iter_mut().flat_map(|answers| std::mem::take(&mut answers.heard_full)).collect();
+        for mut answers in answered {
+            if let Some((said, _)) = &mut answers.said {
+                said.full |= heard.contains(&answers.member.position);
+            }
             let at = order.iter().position(|peer| *peer == answers.member.position).unwrap_or_default();
             lines.push((at, self.member_line(&answers.member, MemberState::Alive, answers.said)));
         }
@@ -152,14 +162,26 @@ impl Shared {
     }
 
     async fn ask_one(self: &Arc<Self>, member: Entry, question: Question) -> Answers {
-        let count = async {
+        let more = async {
             match question {
-                Question::Itself => None,
-                Question::ItselfAndCopies => self.copies_counted_by(&member).await,
+                Question::ItselfAndRoom => (None, self.heard_full_by(&member).await),
+                Question::ItselfAndCopies => (self.copies_counted_by(&member).await, Vec::new()),
             }
         };
-        let (said, counts) = tokio::join!(self.words_of(&member), count);
-        Answers { member, said, counts }
+        let (said, (counts, heard_full)) = tokio::join!(self.words_of(&member), more);
+        Answers { member, said, counts, heard_full }
+    }
+
+    /// The peers that said in their pongs to a member that they have no room.
+    async fn heard_full_by(self: &Arc<Self>, member: &Entry) -> Vec<Position> {
+        match self.ask_storage(member, StorageRequest::HeardFull, ANSWER_TIMEOUT).await {
+            Ok(StorageReply::HeardFull { peers }) if peers.len() <= FULL_PEERS_MAX => peers,
+            Ok(StorageReply::HeardFull { .. }) => {
+                self.blame_answer(&member.position, Fault::BadList);
+                Vec::new()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// A member in its own words, and how far its clock is ahead of this machine's, in milliseconds.

@@ -6,12 +6,14 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::blob::{BlobError, Receiver};
-use crate::files::{Answering, Asking, GiveError, Incoming, KeptAs, Party, Reader, StreamError};
+use crate::files::{Answering, Asking, GiveError, Incoming, KeptAs, Party, Piece, Reader, StreamError};
 use crate::id::Position;
 use crate::outboard::{ChunkHasher, Outboard};
 use crate::peer::shared::{GATHER, STORAGE_TIMEOUT};
 use crate::shelf;
-use crate::transport::{self, Connection, OpenStream, RequestStream, finished, spawn_blocking, wait_awake};
+use crate::transport::{
+    self, Connection, OpenStream, RequestStream, Rope, background, finished, spawn_blocking, wait_awake,
+};
 use crate::wire::limits::{CLIENT_SILENCE_MAX, PIECE_BYTES};
 use crate::wire::{Link, ObjectInfo, Reply, Request, StorageReply, StorageRequest};
 
@@ -26,14 +28,28 @@ impl From<transport::StreamError> for StreamError {
     }
 }
 
+impl Piece for Rope {
+    fn length(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn split_to(&mut self, bytes: u64) -> Rope {
+        Rope::split_to(self, usize::try_from(bytes).unwrap_or(usize::MAX))
+    }
+
+    fn parts(&self) -> &[Bytes] {
+        Rope::parts(self)
+    }
+}
+
 impl Asking for OpenStream {
-    type Piece = Bytes;
+    type Piece = Rope;
 
     fn peer(&self) -> Position {
         OpenStream::peer(self).position
     }
 
-    async fn send(&mut self, piece: Bytes) -> Result<(), StreamError> {
+    async fn send(&mut self, piece: Rope) -> Result<(), StreamError> {
         Ok(self.send_piece(piece).await?)
     }
 
@@ -51,15 +67,13 @@ impl Asking for OpenStream {
         }
     }
 
-    async fn piece(&mut self, most: u64) -> Result<Option<Bytes>, StreamError> {
-        let mut piece = empty_piece(most);
-        let filled = self.fill_within(&mut piece, GATHER).await?;
-        Ok(filled_piece(piece, filled))
+    async fn piece(&mut self, most: u64) -> Result<Option<Rope>, StreamError> {
+        Ok(self.gather(piece_length(most), GATHER).await?)
     }
 }
 
 impl Answering for RequestStream {
-    type Piece = Bytes;
+    type Piece = Rope;
 
     fn party(&self) -> Party {
         let peer = self.peer().position;
@@ -70,14 +84,12 @@ impl Answering for RequestStream {
         Ok(self.send_reply(&Reply::Storage(reply)).await?)
     }
 
-    async fn send(&mut self, piece: Bytes) -> Result<(), StreamError> {
+    async fn send(&mut self, piece: Rope) -> Result<(), StreamError> {
         Ok(self.send_piece(piece).await?)
     }
 
-    async fn piece(&mut self, most: u64) -> Result<Bytes, StreamError> {
-        let mut piece = empty_piece(most);
-        let filled = self.fill_within(&mut piece, GATHER).await?;
-        filled_piece(piece, filled).ok_or(StreamError::Ended)
+    async fn piece(&mut self, most: u64) -> Result<Rope, StreamError> {
+        self.gather(piece_length(most), GATHER).await?.ok_or(StreamError::Ended)
     }
 
     async fn finish(self) -> Result<(), StreamError> {
@@ -85,15 +97,9 @@ impl Answering for RequestStream {
     }
 }
 
-/// A buffer for the next bytes of a stream, `most` at most.
-fn empty_piece(most: u64) -> Vec<u8> {
-    vec![0; most.min(PIECE_BYTES as u64) as usize]
-}
-
-/// The bytes that came into a buffer; `None` at the end of a stream.
-fn filled_piece(mut piece: Vec<u8>, filled: usize) -> Option<Bytes> {
-    piece.truncate(filled);
-    (filled > 0).then(|| Bytes::from(piece))
+/// The length of the next piece of a stream on which `most` bytes are due.
+fn piece_length(most: u64) -> usize {
+    most.min(PIECE_BYTES as u64) as usize
 }
 
 /// An object that is being written; a thread writes it once there are bytes to write.
@@ -111,16 +117,16 @@ enum At {
 
 /// A writing thread; pieces reach it through a bounded queue.
 struct Writer {
-    pieces: mpsc::Sender<Bytes>,
+    pieces: mpsc::Sender<Rope>,
     thread: tokio::task::JoinHandle<(Receiver, Result<(), BlobError>)>,
 }
 
 impl Writer {
     fn begin(mut receiver: Receiver) -> Writer {
-        let (pieces, mut queue) = mpsc::channel::<Bytes>(QUEUED_PIECES_MAX);
+        let (pieces, mut queue) = mpsc::channel::<Rope>(QUEUED_PIECES_MAX);
         let thread = tokio::task::spawn_blocking(move || {
             while let Some(piece) = queue.blocking_recv() {
-                if let Err(error) = receiver.write(&piece) {
+                if let Err(error) = receiver.write_pieces(piece.parts()) {
                     return (receiver, Err(error));
                 }
             }
@@ -168,7 +174,7 @@ impl Arriving {
 }
 
 impl Incoming for Arriving {
-    type Piece = Bytes;
+    type Piece = Rope;
     type Error = BlobError;
 
     fn offset(&self) -> u64 {
@@ -183,7 +189,7 @@ impl Incoming for Arriving {
         self.at_rest(Receiver::drop_part_of_chunk).await
     }
 
-    async fn write(&mut self, piece: Bytes) -> bool {
+    async fn write(&mut self, piece: Rope) -> bool {
         if let At::Rest(_) = self.at
             && let At::Rest(receiver) = std::mem::replace(&mut self.at, At::Nowhere)
         {
@@ -216,9 +222,8 @@ impl Incoming for Arriving {
 pub(in crate::peer) enum Reading {
     /// A thread that reads a few pieces ahead.
     Ahead(mpsc::Receiver<Result<Bytes, BlobError>>),
-    /// A client. The bytes are hashed as they come, so that they are checked before the last of them is passed on. Only
-    /// the whole object can be checked, so the first `skip` bytes are read but not passed on.
-    Client { stream: Box<OpenStream>, hasher: Box<ChunkHasher>, object: ObjectInfo, skip: u64 },
+    /// A client, whose bytes a thread hashes as they come.
+    Client(mpsc::Receiver<Result<Rope, GiveError<BlobError>>>),
 }
 
 /// Reads pieces on a thread of its own, a few ahead; an empty piece marks the end.
@@ -255,46 +260,78 @@ impl Reading {
             Reply::Storage(StorageReply::Object(given)) if given == object => {}
             _ => return Err(GiveError::Client(StreamError::Ended)),
         }
-        Ok(Reading::Client { stream: Box::new(stream), hasher: Box::default(), object, skip: offset - from })
+        let (pieces, unchecked) = mpsc::channel(READ_AHEAD_MAX);
+        let (checked, theirs) = mpsc::channel(READ_AHEAD_MAX);
+        background(take_from_client(stream, pieces));
+        tokio::task::spawn_blocking(move || check_on_the_way(unchecked, &object, offset - from, &checked));
+        Ok(Reading::Client(theirs))
+    }
+}
+
+/// Takes bytes from a client until it ends, or nobody wants more of them.
+async fn take_from_client(mut stream: OpenStream, pieces: mpsc::Sender<Result<Rope, GiveError<BlobError>>>) {
+    loop {
+        let piece = wait_awake(CLIENT_SILENCE_MAX, stream.gather(PIECE_BYTES, GATHER)).await.0;
+        let silent = transport::StreamError::Silent { waited_ms: CLIENT_SILENCE_MAX.as_millis() as u64 };
+        let piece = match piece.unwrap_or(Err(silent)) {
+            Ok(Some(piece)) => Ok(piece),
+            Ok(None) => Err(GiveError::Client(StreamError::Ended)),
+            Err(error) => Err(GiveError::Client(error.into())),
+        };
+        let last = piece.is_err();
+        if pieces.send(piece).await.is_err() || last {
+            return;
+        }
+    }
+}
+
+/// Hashes the bytes of a client as they come, so that they are checked before the last of them is passed on. Only the
+/// whole object can be checked, so the first `skip` bytes are read but not passed on.
+fn check_on_the_way(
+    mut pieces: mpsc::Receiver<Result<Rope, GiveError<BlobError>>>,
+    object: &ObjectInfo,
+    mut skip: u64,
+    checked: &mpsc::Sender<Result<Rope, GiveError<BlobError>>>,
+) {
+    let mut hasher = ChunkHasher::default();
+    while let Some(piece) = pieces.blocking_recv() {
+        let mut piece = match piece {
+            Ok(piece) => piece,
+            Err(error) => {
+                // The reader may be gone, and wants no reason then.
+                let _ = checked.blocking_send(Err(error));
+                return;
+            }
+        };
+        piece.parts().iter().for_each(|part| hasher.update(part));
+        let last = hasher.offset() >= object.length;
+        if last {
+            let (content, outboard) = std::mem::take(&mut hasher).finish();
+            let found = ObjectInfo { content, length: outboard.length(), outboard: outboard.digest() };
+            if found != *object {
+                let _ = checked.blocking_send(Err(GiveError::OtherBytes));
+                return;
+            }
+        }
+        skip -= piece.split_to(usize::try_from(skip).unwrap_or(usize::MAX)).len() as u64;
+        if (!piece.is_empty() && checked.blocking_send(Ok(piece)).is_err()) || last {
+            return;
+        }
     }
 }
 
 impl Reader for Reading {
-    type Piece = Bytes;
+    type Piece = Rope;
     type Error = BlobError;
 
-    async fn next(&mut self) -> Result<Option<Bytes>, GiveError<BlobError>> {
+    async fn next(&mut self) -> Result<Option<Rope>, GiveError<BlobError>> {
         match self {
             Reading::Ahead(pieces) => match pieces.recv().await {
-                Some(Ok(piece)) => Ok(Some(piece)),
+                Some(Ok(piece)) => Ok(Some(piece.into())),
                 Some(Err(error)) => Err(GiveError::Disk(error)),
                 None => Ok(None),
             },
-            Reading::Client { stream, hasher, object, skip } => loop {
-                let piece = wait_awake(CLIENT_SILENCE_MAX, stream.read_piece(PIECE_BYTES)).await.0;
-                let silent =
-                    || transport::StreamError::Silent { waited_ms: CLIENT_SILENCE_MAX.as_millis() as u64 };
-                let piece = piece.unwrap_or_else(|| Err(silent()));
-                let mut piece = match piece.map_err(|error| GiveError::Client(error.into()))? {
-                    Some(piece) => piece,
-                    None => return Err(GiveError::Client(StreamError::Ended)),
-                };
-                hasher.update(&piece);
-                if hasher.offset() >= object.length {
-                    let (content, outboard) = std::mem::take(hasher).finish();
-                    let found =
-                        ObjectInfo { content, length: outboard.length(), outboard: outboard.digest() };
-                    if found != *object {
-                        return Err(GiveError::OtherBytes);
-                    }
-                }
-                let skipped = (*skip).min(piece.len() as u64);
-                *skip -= skipped;
-                drop(piece.split_to(skipped as usize));
-                if !piece.is_empty() {
-                    return Ok(Some(piece));
-                }
-            },
+            Reading::Client(pieces) => pieces.recv().await.transpose(),
         }
     }
 }

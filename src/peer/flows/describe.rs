@@ -30,7 +30,7 @@ impl Shared {
             disk_bytes: disk_bytes.unwrap_or_default(),
             objects,
             bytes,
-            full: no_commits || lacks_room,
+            full: no_commits || lacks_room || self.flows.room_word().is_full(),
             syncing: self.is_syncing(),
             unix_ms: unix_ms(),
             verified_ms: verified.unwrap_or_default(),

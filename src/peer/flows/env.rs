@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::bytes::{Arriving, Reading, read_ahead};
@@ -17,15 +16,17 @@ use crate::files::{
     RingWish, Transfers, tell_of_evicted,
 };
 use crate::id::{ContentId, FileName, KeyRange, Position, SetDigest};
-use crate::names::{Bygones, NameHistory};
+use crate::names::{Absence, Bygones, NameHistory, NameTerms};
 use crate::outboard::Outboard;
 use crate::peer::api::PeerEvent;
 use crate::peer::ring::message::ActorMessage;
 use crate::peer::shared::Shared;
-use crate::replica::{Agreements, Arrivals, Grants, Holdings, LeaseTerms, NoRoom, TakeOver};
+use crate::replica::{
+    Agreements, Arrivals, DiskRoom, Grants, Holdings, LeaseTerms, NoRoom, RoomWord, TakeOver,
+};
 use crate::shelf;
 use crate::time::{Moment, Timestamp};
-use crate::transport::{OpenStream, RequestStream, background, interrupted_waits};
+use crate::transport::{OpenStream, RequestStream, Rope, background, interrupted_waits};
 use crate::wire::{
     Entry, Fault, Link, MembershipReply, MembershipRequest, MissingReason, NameRecord, ObjectInfo,
     OfferedRecord, PeerName, Reference, Reply, Request, SignedRecord, StorageReply, StorageRequest, Target,
@@ -68,7 +69,7 @@ impl Hops for Shared {
 }
 
 impl Env for Shared {
-    type Piece = Bytes;
+    type Piece = Rope;
     type Asking = OpenStream;
     type Answering = RequestStream;
     type DiskError = BlobError;
@@ -214,6 +215,34 @@ impl Env for Shared {
         self.store.holders(content).iter().map(|holder| (holder.position, holder.incarnation)).collect()
     }
 
+    fn absence(&self) -> MutexGuard<'_, Absence> {
+        self.flows.absence()
+    }
+
+    fn takeover_wanted(&self) -> &Notify {
+        &self.flows.takeover_wanted
+    }
+
+    fn name_terms(&self) -> NameTerms {
+        NameTerms::default()
+    }
+
+    async fn write_active(self: &Arc<Self>, now_unix_ms: u64) -> Result<(), String> {
+        let written = self.blocking(move |store| store.note_active(now_unix_ms)).await;
+        written.map_err(|error| error.to_string())
+    }
+
+    async fn dropped_ms(self: &Arc<Self>) -> Result<u64, String> {
+        self.blocking(|store| store.dropped_ms()).await.map_err(|error| error.to_string())
+    }
+
+    async fn note_dropped(self: &Arc<Self>, up_to_unix_ms: u64, now_unix_ms: u64) -> Result<(), String> {
+        let slack_ms = self.name_terms().slack_ms();
+        let noted =
+            self.blocking(move |store| shelf::note_dropped(store, up_to_unix_ms, now_unix_ms, slack_ms));
+        noted.await.map_err(|error| error.to_string())
+    }
+
     async fn history(self: &Arc<Self>, key: Position) -> Result<NameHistory, String> {
         self.blocking(move |store| shelf::history(store, &key)).await
     }
@@ -221,9 +250,10 @@ impl Env for Shared {
     async fn update_history<T: Send + 'static>(
         self: &Arc<Self>,
         key: Position,
+        heals: bool,
         change: impl FnOnce(&mut NameHistory) -> (bool, T) + Send + 'static,
     ) -> Result<T, MissingReason> {
-        self.blocking(move |store| shelf::change_history(store, key, change)).await
+        self.blocking(move |store| shelf::change_history(store, key, heals, change)).await
     }
 
     async fn unlink(self: &Arc<Self>, name: &FileName, since: Timestamp) -> Result<(), MissingReason> {
@@ -381,6 +411,22 @@ impl Env for Shared {
 
     fn surplus_wait(&self) -> Duration {
         self.flows.surplus_wait
+    }
+
+    async fn disk_room(self: &Arc<Self>) -> Option<DiskRoom> {
+        self.blocking(|store| {
+            let (free_bytes, all_bytes) = store.free_and_all().ok()?;
+            Some(DiskRoom { free_bytes, all_bytes, takes_writes: store.full_with().is_none() })
+        })
+        .await
+    }
+
+    fn room_word(&self) -> MutexGuard<'_, RoomWord> {
+        self.flows.room_word()
+    }
+
+    async fn say_full(self: &Arc<Self>, full: bool) {
+        self.ring.tell_actor(ActorMessage::SayFull(full)).await;
     }
 
     fn no_room(&self) -> MutexGuard<'_, NoRoom> {

@@ -212,7 +212,9 @@ impl Relay {
             };
             while let Some(lacking) = self.part.lacking(length) {
                 match stream.piece(lacking as u64).await {
-                    Ok(Some(piece)) => self.part.bytes.extend_from_slice(&piece),
+                    Ok(Some(piece)) => {
+                        piece.parts().iter().for_each(|part| self.part.bytes.extend_from_slice(part))
+                    }
                     // The holder stands still or is gone. The part that came from it serves with the next holder.
                     Ok(None) | Err(_) => {
                         self.fetch.broke_off(holder);

@@ -16,7 +16,7 @@ use crate::peer::api::{Progress, RequestError, RequestReport, Wanted, WhereisRep
 use crate::peer::shared::{LATE_WORD, STORAGE_TIMEOUT, Shared};
 use crate::replica::Holders;
 use crate::transport::background;
-use crate::wire::{Link, NameRecord, StorageReply, StorageRequest};
+use crate::wire::{Entry, Link, NameRecord, StorageReply, StorageRequest};
 
 impl Shared {
     /// Brings a file to this peer.
@@ -109,6 +109,7 @@ impl Shared {
         let history = self.history(name.key()).await.map_or(0, |history| history.past.len());
         let times = self.verified_at(content, &holders.entries).await;
         let verified = holders.entries.iter().map(|entry| times.get(&entry.position).copied()).collect();
+        let full = self.without_room(&holders).await;
         let content_owner = holders.replicas.first().map_or_else(|| self.position(), |entry| entry.position);
         Ok(WhereisReport {
             name_key: name.key(),
@@ -124,7 +125,20 @@ impl Shared {
             copies: self.ring.settings().copies(self.view().members_count()),
             history: history as u64,
             verified,
+            full: self.all_named(&full),
         })
+    }
+
+    /// The peers that should have a copy, have none, and say that they have no room.
+    async fn without_room(self: &Arc<Self>, holders: &Holders) -> Vec<Position> {
+        let has = |peer: &&Entry| holders.entries.iter().any(|holder| holder.position == peer.position);
+        let lacking = holders.replicas.iter().take(self.copies()).filter(|peer| !has(peer));
+        let ask = |peer: Entry| async move {
+            let said = files::ask_storage(self, &peer, StorageRequest::Describe, LATE_WORD).await;
+            matches!(said, Ok(StorageReply::Described(said)) if said.full).then_some(peer.position)
+        };
+        let said = futures_util::future::join_all(lacking.cloned().map(ask)).await;
+        said.into_iter().flatten().collect()
     }
 
     /// The content of a name. If there is no such name and a person asks at a prompt, the content of the one name that
@@ -278,6 +292,7 @@ impl Shared {
             None => FileName::new(content.to_string()).map_err(|error| self.disk_failure(content, error))?,
         };
         let mut sources = Vec::new();
+        let _copy = keep.then(|| self.store.wish_copy(content));
         for last in [false, false, true] {
             let file = file.clone();
             let placed = self.blocking(move |store| hand_over(store, &content, &file, keep)).await;

@@ -78,6 +78,7 @@ impl Shared {
         if let Err(error) = self.blocking(Store::write_verified).await {
             tracing::warn!(%error, "what was verified is not in the index");
         }
+        self.scrub_records().await;
         report.quarantined = bad.len() as u64;
         self.count_healed(bad, &mut report).await;
         report.took = begin.elapsed();
@@ -141,6 +142,13 @@ impl Shared {
         report.not_healed = not_healed.into_iter().collect();
     }
 
+    /// Reads the log of name records again; it is written anew if some of its bytes hold no record.
+    async fn scrub_records(&self) {
+        if let Err(error) = self.blocking(Store::scrub_records).await {
+            tracing::warn!(%error, "the log of name records could not be verified");
+        }
+    }
+
     fn tell_unread(&self, content: &ContentId, error: &BlobError) {
         tracing::warn!(%content, %error, "an object could not be read");
         self.tell(PeerEvent::Warning(format!("sha256:{content} could not be verified: {error}")));
@@ -182,7 +190,12 @@ pub(in crate::peer) async fn keep_scrubbing(shared: Arc<Shared>, every: Duration
     let Some(plan) = Scrubbing::within(every) else { return };
     let mut last = shared.ring.clock.now();
     let mut unread = BTreeSet::new();
+    let mut records_due = Some(Instant::now() + IDLE);
     loop {
+        if records_due.is_some_and(|due| Instant::now() >= due) {
+            shared.scrub_records().await;
+            records_due = Instant::now().checked_add(every);
+        }
         let wait = match shared.stock(&unread).await {
             // The scrub of a person does the same work.
             _ if shared.flows.scrubs.is_running() => IDLE,

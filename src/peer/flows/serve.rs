@@ -183,6 +183,9 @@ impl Shared {
             StorageRequest::Health => Ok(self.answer_health().await),
             StorageRequest::CountCopies => Ok(self.answer_count_copies().await),
             StorageRequest::Describe => Ok(StorageReply::Described(self.describe().await)),
+            StorageRequest::HeardFull => {
+                Ok(StorageReply::HeardFull { peers: self.view().full.iter().copied().collect() })
+            }
             StorageRequest::Verified { objects } if objects.len() > OFFERS_PER_MESSAGE_MAX => {
                 Err(format!("at most {OFFERS_PER_MESSAGE_MAX} objects are asked for at a time"))
             }
@@ -196,6 +199,7 @@ impl Shared {
             }
             StorageRequest::Vouch { content } => files::answer_vouch(self, content).await,
             StorageRequest::Freed { content } => Ok(files::hear_freed(self, &from.entry, content)),
+            StorageRequest::DroppedTombstones => files::answer_dropped(self).await,
             StorageRequest::Compare { ranges } => files::answer_compare(self, &from.entry, ranges).await,
             StorageRequest::Sync => Ok(files::answer_sync(self, &from.entry).await),
             StorageRequest::ListFiles { after } => {

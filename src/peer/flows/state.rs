@@ -15,9 +15,9 @@ use super::scrubs::Scrubs;
 use crate::config::RepairSettings;
 use crate::files::Transfers;
 use crate::id::ContentId;
-use crate::names::Bygones;
+use crate::names::{Absence, Bygones};
 use crate::peer::api::LeaveReport;
-use crate::replica::{Agreements, Arrivals, Grants, NoRoom, TakeOver};
+use crate::replica::{Agreements, Arrivals, Grants, NoRoom, RoomWord, TakeOver};
 
 /// The state that the flows of one peer share.
 #[derive(Default)]
@@ -26,6 +26,10 @@ pub(in crate::peer) struct FlowState {
     takeover: Mutex<TakeOver>,
     /// The records that this peer does not want again.
     bygones: Mutex<Bygones>,
+    /// The absence of this peer from the ring, as far as it knows of it.
+    absence: Mutex<Absence>,
+    /// Wakes the take-over, which begins anew.
+    pub takeover_wanted: Notify,
     /// The objects that are on their way in.
     pub arrivals: Mutex<Arrivals>,
     /// The ranges in which other peers have what is here.
@@ -54,6 +58,8 @@ pub(in crate::peer) struct FlowState {
     pub repair: RepairSettings,
     /// The copies for which other peers have no room.
     no_room: Mutex<NoRoom>,
+    /// This peer's word on its room.
+    room_word: Mutex<RoomWord>,
     /// The permissions to free a copy that this peer gave, as the owner of an object.
     grants: Mutex<Grants>,
     /// How long a copy that is one too many stays while there is room.
@@ -67,14 +73,28 @@ pub(in crate::peer) struct FlowState {
 impl FlowState {
     /// The state of a peer with these settings, before anything has happened; its surplus copies stay for so long while
     /// there is room.
-    pub(in crate::peer) fn new(repair: RepairSettings, surplus_wait: Duration) -> FlowState {
+    pub(in crate::peer) fn new(
+        repair: RepairSettings,
+        surplus_wait: Duration,
+        absence: Absence,
+    ) -> FlowState {
         let transfers = Transfers::new(repair.rate_bytes_s);
-        FlowState { repair, transfers, surplus_wait, ..FlowState::default() }
+        FlowState { repair, transfers, surplus_wait, absence: Mutex::new(absence), ..FlowState::default() }
+    }
+
+    /// The absence of this peer from the ring, as far as it knows of it.
+    pub(in crate::peer) fn absence(&self) -> MutexGuard<'_, Absence> {
+        self.absence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The copies for which other peers have no room.
     pub(in crate::peer) fn no_room(&self) -> MutexGuard<'_, NoRoom> {
         self.no_room.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// This peer's word on its room.
+    pub(in crate::peer) fn room_word(&self) -> MutexGuard<'_, RoomWord> {
+        self.room_word.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The permissions to free a copy that this peer gave, as the owner of an object.

@@ -138,6 +138,7 @@ impl Actor {
             }
             // The loop takes this one itself.
             ActorMessage::End(_) => {}
+            ActorMessage::SayFull(full) => self.node.set_full(full),
             ActorMessage::BeginLeaving => self.node.begin_leaving(now),
             ActorMessage::Stay => self.node.stay(now),
             ActorMessage::AskTurn => self.node.ask_turn(),
@@ -299,17 +300,10 @@ impl Actor {
     /// Saves newly learned settings before any reader of the view sees this peer active, so that it comes back with
     /// them.
     async fn keep_settings(&self, settings: Option<RingSettings>) {
-        let (replicas, successors) = (settings.map(|s| s.replicas), settings.map(|s| s.successors));
-        let is_new = {
-            let file = self.peer_file.lock().await;
-            (file.replicas, file.successors) != (replicas, successors)
-        };
-        if !is_new {
+        if self.peer_file.lock().await.settings() == settings {
             return;
         }
-        let saved = save_file(&self.shared.store, &self.peer_file, |file| {
-            (file.replicas, file.successors) = (replicas, successors);
-        });
+        let saved = save_file(&self.shared.store, &self.peer_file, |file| file.set_settings(settings));
         if let Err(error) = saved.await {
             self.shared.tell(PeerEvent::Warning(error.to_string()));
         }

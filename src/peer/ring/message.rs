@@ -37,6 +37,8 @@ pub(in crate::peer) enum ActorMessage {
     Expel { whom: Position, key: KeyHash },
     /// End, for this reason.
     End(Ended),
+    /// Say in the pongs whether this peer has no room.
+    SayFull(bool),
     /// Begin to leave: take no new work.
     BeginLeaving,
     /// Cancel the departure.

@@ -53,7 +53,7 @@ impl Tiny {
     pub(super) fn settled(setup: &Setup) -> Result<Tiny, Found> {
         let mut world = Tiny {
             setup: Rc::new(setup.clone()),
-            settings: RingSettings { replicas: 2, successors: setup.successors },
+            settings: RingSettings { replicas: 2, successors: setup.successors, ..RingSettings::default() },
             rules: Rules::default(),
             peers: BTreeMap::new(),
             failed: BTreeMap::new(),

@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use super::super::network::Slot;
 use super::super::world::World;
 use super::Disk;
+use super::keeper::BEGIN_UNIX_MS;
 use crate::id::Position;
 use crate::names::Rank;
+use crate::wire::{NameRecord, RecordTarget};
 
 /// Every acknowledged file is on the disks of all its replicas, min(R, members) of them, with the right bytes.
 ///
@@ -58,7 +60,7 @@ pub fn names_agree(world: &World) -> Result<(), String> {
             }
         }
     }
-    for (key, acknowledged) in world.acknowledged_names() {
+    for (key, acknowledged) in world.acknowledged_names().filter(|(_, record)| !has_ended(world, record)) {
         let least = (acknowledged.clock, acknowledged.writer);
         if greatest.get(key).is_none_or(|((clock, writer, _), _)| (*clock, *writer) < least) {
             return Err(format!("nobody has the record of {} that was acknowledged", acknowledged.name));
@@ -72,6 +74,14 @@ pub fn names_agree(world: &World) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether a record is a tombstone that has lived its time.
+fn has_ended(world: &World, record: &NameRecord) -> bool {
+    let Some(files) = &world.files else { return false };
+    let life_ms = files.settings.names.life_ms(world.settings.versions.duration());
+    let age_ms = (BEGIN_UNIX_MS + world.now().0 / 1_000).saturating_sub(record.clock.unix_ms());
+    record.target == RecordTarget::Tombstone && age_ms >= life_ms
 }
 
 /// Every acknowledged file has at least this many sound copies on living members.

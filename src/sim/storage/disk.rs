@@ -11,12 +11,12 @@ use rand_chacha::ChaCha8Rng;
 use super::light::{DiskFailure, Light};
 use super::real::Real;
 use super::span::outboard_of;
-use crate::blob::{BlobError, Freeing};
+use crate::blob::{BlobError, Freeing, Loss};
 use crate::files::{CopyHere, DiskError, DiskFault, HeldPage, Laws, OfferLook};
 use crate::id::{ContentId, KeyRange, Position, SetDigest};
 use crate::names::NameHistory;
 use crate::outboard::Outboard;
-use crate::replica::{Holdings, LeaseTerms, Presence};
+use crate::replica::{DiskRoom, Holdings, LeaseTerms, Presence};
 use crate::shelf;
 use crate::time::Moment;
 use crate::wire::{Link, MissingReason, ObjectInfo, OfferedRecord, Reference};
@@ -128,6 +128,24 @@ impl Disk {
         }
     }
 
+    /// Makes the history of a name on a real disk unreadable.
+    pub fn spoil_record(&mut self, key: &Position) {
+        if let Kind::Real(real) = &mut self.0 {
+            real.spoil_record(*key);
+        }
+    }
+
+    /// A copy of all that is on a light disk, as a person makes a backup.
+    ///
+    /// # Panics
+    /// When the disk is a real one.
+    pub fn backup(&self) -> Disk {
+        match &self.0 {
+            Kind::Light(light) => Disk(Kind::Light(light.clone())),
+            Kind::Real(_) => panic!("a real disk is not copied"),
+        }
+    }
+
     /// Removes everything, as with a new disk. No process may run meanwhile.
     pub fn lose(&mut self) {
         match &mut self.0 {
@@ -175,6 +193,13 @@ impl Disk {
         match &self.0 {
             Kind::Light(_) => 0,
             Kind::Real(real) => real.memory.calls(),
+        }
+    }
+
+    /// Sets what each later crash of a process on a real disk leaves of the unsynced changes.
+    pub fn set_loss(&mut self, loss: Loss) {
+        if let Kind::Real(real) = &mut self.0 {
+            real.memory.set_loss(loss);
         }
     }
 
@@ -405,6 +430,18 @@ impl Disk {
         Ok(())
     }
 
+    /// The room for files; `None` while the disk cannot tell.
+    pub(super) fn room(&mut self) -> Option<DiskRoom> {
+        match &mut self.0 {
+            Kind::Light(light) => Some(light.room()),
+            Kind::Real(real) => {
+                let store = real.store().ok()?;
+                let (free_bytes, all_bytes) = store.free_and_all().ok()?;
+                Some(DiskRoom { free_bytes, all_bytes, takes_writes: store.full_with().is_none() })
+            }
+        }
+    }
+
     pub(super) fn is_short_of_room(&mut self) -> Result<bool> {
         match &mut self.0 {
             Kind::Light(light) => Ok(light.is_short_of_room()),
@@ -476,6 +513,7 @@ impl Disk {
     pub(super) fn update_record<T>(
         &mut self,
         key: Position,
+        heals: bool,
         change: impl FnOnce(&mut NameHistory) -> (bool, T),
     ) -> std::result::Result<T, MissingReason> {
         match &mut self.0 {
@@ -485,9 +523,52 @@ impl Disk {
             }
             Kind::Real(real) => {
                 let store = real.store().map_err(|error| error.missing_reason())?;
-                shelf::change_history(&store, key, change)
+                shelf::change_history(&store, key, heals, change)
             }
         }
+    }
+
+    /// The history of one name, as its process reads it.
+    pub(super) fn history(&self, key: &Position) -> std::result::Result<NameHistory, String> {
+        match &self.0 {
+            Kind::Light(light) => Ok(light.record(key).cloned().unwrap_or_default()),
+            Kind::Real(real) => {
+                let store = real.store().map_err(|error| error.to_string())?;
+                shelf::history(&store, key)
+            }
+        }
+    }
+
+    /// When this peer was last active in its ring, in milliseconds since the Unix epoch, as far as the disk says.
+    pub(super) fn active_ms(&self) -> Option<u64> {
+        match &self.0 {
+            Kind::Light(light) => light.active_ms(),
+            // A disk without power says nothing, and its process ends.
+            Kind::Real(real) => shelf::active_ms(&real.store().ok()?).ok()?,
+        }
+    }
+
+    pub(super) fn note_active(&mut self, now_ms: u64) -> Result<()> {
+        match &mut self.0 {
+            Kind::Light(light) => light.note_active(now_ms),
+            Kind::Real(real) => real.store()?.note_active(now_ms)?,
+        }
+        Ok(())
+    }
+
+    pub(super) fn dropped_ms(&mut self) -> Result<u64> {
+        match &mut self.0 {
+            Kind::Light(light) => Ok(light.dropped_ms()),
+            Kind::Real(real) => Ok(real.store()?.dropped_ms()?),
+        }
+    }
+
+    pub(super) fn note_dropped(&mut self, up_to_ms: u64, now_ms: u64, slack_ms: u64) -> Result<()> {
+        match &mut self.0 {
+            Kind::Light(light) => light.note_dropped(up_to_ms, now_ms),
+            Kind::Real(real) => shelf::note_dropped(&real.store()?, up_to_ms, now_ms, slack_ms)?,
+        }
+        Ok(())
     }
 
     /// Puts an object here that is present from the beginning.

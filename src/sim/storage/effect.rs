@@ -27,6 +27,8 @@ pub(in crate::sim) enum FilesEffect {
         with: Process,
     },
     Leaving(RingWish),
+    /// Says in the pongs whether there is no room.
+    Full(bool),
     Ended {
         id: u64,
         outcome: Outcome,

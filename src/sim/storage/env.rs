@@ -1,6 +1,5 @@
 //! The environment of the flows of [`crate::files`], in the simulator.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
@@ -20,9 +19,11 @@ use crate::files::{
     BoxFuture, Cause, Clock, CopyHere, Env, GiveError, HeldPage, Hops, Laws, OfferLook, RingWish, Transfers,
 };
 use crate::id::{ContentId, FileName, KeyRange, Position, SetDigest};
-use crate::names::{Bygones, NameHistory};
+use crate::names::{Absence, Bygones, NameHistory, NameTerms};
 use crate::outboard::Outboard;
-use crate::replica::{Agreements, Arrivals, Grants, Holdings, LeaseTerms, NoRoom, TakeOver};
+use crate::replica::{
+    Agreements, Arrivals, DiskRoom, Grants, Holdings, LeaseTerms, NoRoom, RoomWord, TakeOver,
+};
 use crate::time::{Moment, Timestamp};
 use crate::wire::{
     Entry, Fault, Link, MembershipReply, MembershipRequest, MissingReason, NameRecord, ObjectInfo,
@@ -204,18 +205,48 @@ impl Env for Keeper {
         holders.get(content).map(|lives| lives.iter().map(|(p, i)| (*p, *i)).collect()).unwrap_or_default()
     }
 
+    fn absence(&self) -> MutexGuard<'_, Absence> {
+        self.absence.lock()
+    }
+
+    fn takeover_wanted(&self) -> &Notify {
+        &self.takeover_wanted
+    }
+
+    fn name_terms(&self) -> NameTerms {
+        self.settings.names
+    }
+
+    async fn write_active(self: &Arc<Self>, now_unix_ms: u64) -> Result<(), String> {
+        self.sleep(self.settings.sync_time).await;
+        self.disk.lock().note_active(now_unix_ms).map_err(|error| error.to_string())
+    }
+
+    async fn dropped_ms(self: &Arc<Self>) -> Result<u64, String> {
+        self.disk_call().await;
+        self.disk.lock().dropped_ms().map_err(|error| error.to_string())
+    }
+
+    async fn note_dropped(self: &Arc<Self>, up_to_unix_ms: u64, now_unix_ms: u64) -> Result<(), String> {
+        self.sleep(self.settings.sync_time).await;
+        let slack_ms = self.settings.names.slack_ms();
+        let noted = self.disk.lock().note_dropped(up_to_unix_ms, now_unix_ms, slack_ms);
+        noted.map_err(|error| error.to_string())
+    }
+
     async fn history(self: &Arc<Self>, key: Position) -> Result<NameHistory, String> {
         self.disk_call().await;
-        Ok(self.disk.lock().record(&key).map(Cow::into_owned).unwrap_or_default())
+        self.disk.lock().history(&key)
     }
 
     async fn update_history<T: Send + 'static>(
         self: &Arc<Self>,
         key: Position,
+        heals: bool,
         change: impl FnOnce(&mut NameHistory) -> (bool, T) + Send + 'static,
     ) -> Result<T, MissingReason> {
         self.sleep(self.settings.sync_time).await;
-        self.disk.lock().update_record(key, change)
+        self.disk.lock().update_record(key, heals, change)
     }
 
     /// The simulator has no links.
@@ -362,6 +393,18 @@ impl Env for Keeper {
 
     fn surplus_wait(&self) -> Duration {
         self.settings.surplus_wait.unwrap_or(Duration::MAX)
+    }
+
+    async fn disk_room(self: &Arc<Self>) -> Option<DiskRoom> {
+        self.disk.lock().room()
+    }
+
+    fn room_word(&self) -> MutexGuard<'_, RoomWord> {
+        self.room_word.lock()
+    }
+
+    async fn say_full(self: &Arc<Self>, full: bool) {
+        self.want(FilesEffect::Full(full));
     }
 
     fn no_room(&self) -> MutexGuard<'_, NoRoom> {

@@ -45,8 +45,8 @@ pub(super) struct Home {
     pub(super) steps: u64,
 }
 
-/// The phase and incarnation of a process, and its neighbours.
-pub(super) type Neighbours = ((PhaseKind, u64), Option<Entry>, Vec<Entry>);
+/// The phase and incarnation of a process and the number of changes to the room of others, and its neighbours.
+pub(super) type Neighbours = ((PhaseKind, u64, u64), Option<Entry>, Vec<Entry>);
 
 impl Files {
     pub(super) fn home(&mut self, slot: Slot) -> &mut Home {

@@ -21,8 +21,8 @@ use super::settings::FileSettings;
 use crate::chord::View;
 use crate::files::{Clock as _, Laws, Transfers, timeout};
 use crate::id::{ContentId, Position};
-use crate::names::Bygones;
-use crate::replica::{Agreements, Arrivals, Grants, Ledger, NoRoom, TakeOver};
+use crate::names::{Absence, Bygones};
+use crate::replica::{Agreements, Arrivals, Grants, Ledger, NoRoom, RoomWord, TakeOver};
 use crate::time::{Moment, Timestamp};
 
 /// The files' side of one process.
@@ -38,6 +38,10 @@ pub(super) struct Keeper {
     pub(super) takeover: Lock<TakeOver>,
     /// The records that this peer does not want again.
     pub(super) bygones: Lock<Bygones>,
+    /// The absence of this peer from the ring, as far as it knows of it.
+    pub(super) absence: Lock<Absence>,
+    /// Wakes the take-over, which begins anew.
+    pub(super) takeover_wanted: Notify,
     pub(super) laws: Laws,
     /// The faults of other peers that it has seen.
     pub(super) ledger: Lock<Ledger>,
@@ -57,6 +61,8 @@ pub(super) struct Keeper {
     neighbours: Lock<(u64, Vec<Waker>)>,
     /// The copies for which other peers have no room.
     pub(super) no_room: Lock<NoRoom>,
+    /// This peer's word on its room.
+    pub(super) room_word: Lock<RoomWord>,
     /// The permissions to free a copy that this peer gave as an owner.
     pub(super) grants: Lock<Grants>,
     /// The announced holders of objects, with their incarnations.
@@ -94,6 +100,8 @@ impl Keeper {
             agreements: Lock::default(),
             takeover: Lock::default(),
             bygones: Lock::default(),
+            absence: Lock::default(),
+            takeover_wanted: Notify::new(),
             laws,
             ledger: Lock::default(),
             lie: Lock::default(),
@@ -105,6 +113,7 @@ impl Keeper {
             repair_wanted: Notify::new(),
             neighbours: Lock::default(),
             no_room: Lock::default(),
+            room_word: Lock::default(),
             grants: Lock::default(),
             holders: Lock::default(),
             clock_offset_ms: Lock::new(0),

@@ -17,8 +17,8 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::files::{CopyHere, HeldPage, KeptAs, Laws};
 use crate::id::{ContentId, KeyRange, Position, SetDigest};
-use crate::names::NameHistory;
-use crate::replica::{LeaseBook, LeaseTerms};
+use crate::names::{Grave, NameHistory};
+use crate::replica::{DiskRoom, LeaseBook, LeaseTerms};
 use crate::wire::{ObjectInfo, codec};
 
 /// The content and the state of a peer's disk.
@@ -33,6 +33,12 @@ pub(in crate::sim) struct Light {
     /// The objects that this process means to free, and whether it still may.
     freeing: BTreeMap<ContentId, Arc<AtomicBool>>,
     records: BTreeMap<Position, Kept>,
+    /// The memory of removals whose records are gone.
+    graves: BTreeMap<Position, Grave>,
+    /// When the peer was last active in its ring, in milliseconds since the Unix epoch.
+    active_ms: Option<u64>,
+    /// The date up to which tombstones may have been dropped, in the same unit.
+    dropped_ms: u64,
     /// The partial transfers, with the number of bytes that came.
     parts: BTreeMap<ContentId, u64>,
     used_bytes: u64,
@@ -109,6 +115,9 @@ impl Default for Light {
             objects: BTreeMap::new(),
             freeing: BTreeMap::new(),
             records: BTreeMap::new(),
+            graves: BTreeMap::new(),
+            active_ms: None,
+            dropped_ms: 0,
             parts: BTreeMap::new(),
             used_bytes: 0,
             sync_fails: false,
@@ -264,6 +273,13 @@ impl Light {
         self.capacity_bytes.saturating_sub(self.used_bytes).saturating_add(cached) < self.capacity_bytes / 20
     }
 
+    /// The room for files, the cache counted as room.
+    pub(super) fn room(&self) -> DiskRoom {
+        let cached: u64 = self.cached().map(|info| info.length).sum();
+        let free_bytes = self.capacity_bytes.saturating_sub(self.used_bytes).saturating_add(cached);
+        DiskRoom { free_bytes, all_bytes: self.capacity_bytes, takes_writes: !self.poisoned }
+    }
+
     pub(super) fn begin_freeing(&mut self, content: &ContentId) -> Option<Arc<AtomicBool>> {
         if self.freeing.get(content).is_some_and(|may| Arc::strong_count(may) > 1) {
             return None;
@@ -410,13 +426,49 @@ impl Light {
         key: Position,
         work: impl FnOnce(&mut NameHistory) -> T,
     ) -> Result<T, DiskFailure> {
-        let mut history = self.record(&key).cloned().unwrap_or_default();
+        let before = self.record(&key).cloned();
+        let mut history = before.clone().unwrap_or_default();
+        history.grave = self.graves.get(&key).copied();
         let done = work(&mut history);
-        if self.record(&key) != Some(&history) && history.current.is_some() {
+        let grave = history.grave.take();
+        let after = Some(history).filter(|history| history.current.is_some());
+        if before != after || self.graves.get(&key) != grave.as_ref() {
             self.sync()?;
-            self.records.insert(key, Kept::new(&key, Arc::new(history)));
+            match after {
+                Some(history) => drop(self.records.insert(key, Kept::new(&key, Arc::new(history)))),
+                None => drop(self.records.remove(&key)),
+            }
+            match grave {
+                Some(grave) => drop(self.graves.insert(key, grave)),
+                None => drop(self.graves.remove(&key)),
+            }
         }
         Ok(done)
+    }
+
+    /// When the peer was last active in its ring. Without a note, the date of its newest record.
+    pub(super) fn active_ms(&self) -> Option<u64> {
+        let date = |history: &NameHistory| {
+            history
+                .current
+                .as_ref()
+                .and_then(|current| current.decode().ok())
+                .map(|record| record.clock.unix_ms())
+        };
+        self.active_ms.or_else(|| self.records().filter_map(|(_, history)| date(history)).max())
+    }
+
+    pub(super) fn note_active(&mut self, now_ms: u64) {
+        self.active_ms = Some(now_ms);
+    }
+
+    pub(super) fn dropped_ms(&self) -> u64 {
+        self.dropped_ms
+    }
+
+    pub(super) fn note_dropped(&mut self, up_to_ms: u64, now_ms: u64) {
+        self.dropped_ms = self.dropped_ms.max(up_to_ms);
+        self.graves.retain(|_, grave| grave.until_unix_ms > now_ms);
     }
 
     /// Completes an object before its sync, in a world without the law that a copy is synced before it counts.

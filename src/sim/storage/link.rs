@@ -15,7 +15,10 @@ use super::keeper::Keeper;
 use super::news::{News, Sender};
 use super::outcome::{Acknowledged, Ended, Outcome, StoredFile};
 use super::stream::Stream;
-use crate::files::{Piece as _, RingWish, free_surplus, keep_leases, repair, take_over};
+use crate::files::{
+    Piece as _, RingWish, free_surplus, keep_leases, keep_names, repair, take_over, tell_room,
+};
+use crate::names::Absence;
 use crate::replica::TakeOver;
 use crate::time::Moment;
 use crate::wire::{Entry, RecordTarget, StorageRequest, codec, limits};
@@ -46,6 +49,7 @@ impl World {
         let mut disk = home.disk.lock();
         disk.set_time(now, keeper.unix_ms());
         disk.open();
+        *keeper.absence.lock() = Absence::since(disk.active_ms());
         drop(disk);
         home.keeper = Some(keeper.clone());
         home.seen = None;
@@ -58,7 +62,9 @@ impl World {
         if settings.surplus_wait.is_some() {
             self.tasks.spawn(slot, Box::pin(free_surplus(keeper.clone())));
         }
+        self.tasks.spawn(slot, Box::pin(tell_room(keeper.clone())));
         self.tasks.spawn(slot, Box::pin(take_over(keeper.clone())));
+        self.tasks.spawn(slot, Box::pin(keep_names(keeper.clone())));
         self.tasks.spawn(slot, Box::pin(keep_leases(keeper)));
         self.look_at_neighbours(slot);
     }
@@ -99,7 +105,7 @@ impl World {
         let peer = self.peers.get(slot as usize).and_then(Option::as_ref).filter(|peer| peer.up);
         let Some(node) = peer.map(|peer| &peer.node) else { return };
         let home = files.home(slot);
-        let now = (node.phase(), node.me().incarnation);
+        let now = (node.phase(), node.me().incarnation, node.room_changes());
         let same = home.seen.as_ref().is_some_and(|(seen, predecessor, successors)| {
             *seen == now && predecessor.as_ref() == node.predecessor() && successors == node.successors()
         });
@@ -225,6 +231,7 @@ impl World {
                 RingWish::Stay => node.stay(local),
                 RingWish::Depart => node.depart(local),
             }),
+            FilesEffect::Full(full) => self.tell_node(slot, |node| node.set_full(full)),
             FilesEffect::Ended { id, outcome } => self.end_of(id, slot, outcome),
             FilesEffect::Moved { cause, bytes } => {
                 if let Some(files) = &mut self.files {

@@ -298,6 +298,11 @@ impl World {
         }
     }
 
+    /// Lets a peer say in its pongs that it has no room, or that it has, whatever its disk says; until its disk changes.
+    pub fn claim_full(&mut self, slot: Slot, full: bool) {
+        self.tell_node(slot, |node| node.set_full(full));
+    }
+
     /// The number of lies that the process of a peer told.
     pub fn lies_told(&self, slot: Slot) -> u64 {
         self.files.as_ref().and_then(|files| files.keeper(slot)).map_or(0, |keeper| keeper.lies_told.get())

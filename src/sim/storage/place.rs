@@ -42,7 +42,7 @@ impl World {
             let record = next_record(name.clone(), &target.into(), None, clock, writer);
             let history = Arc::new(NameHistory {
                 current: Some(unsigned(codec::encode(&record).unwrap_or_default())),
-                past: Vec::new(),
+                ..NameHistory::default()
             });
             for disk in keepers(&content.key()) {
                 disk.lock().put_object(object, text.as_deref());

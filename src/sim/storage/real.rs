@@ -163,6 +163,11 @@ impl Real {
         self.memory.flip_bit(path, &mut ChaCha8Rng::seed_from_u64(0))
     }
 
+    pub(super) fn spoil_record(&mut self, key: Position) {
+        let spoilt = self.store().and_then(|store| store.put_record(key, vec![0xff, 9, 7]));
+        spoilt.unwrap_or_else(|error| panic!("{error}"));
+    }
+
     pub(super) fn put_object(&mut self, info: &ObjectInfo, text: &[u8]) {
         let put = || -> Result<(), BlobError> {
             let mut receiver = self.store()?.receive(info.content, info.length)?;

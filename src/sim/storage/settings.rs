@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::names::NameTerms;
 use crate::replica::LeaseTerms;
 
 /// The timing of the files' side of a world.
@@ -22,6 +23,8 @@ pub struct FileSettings {
     pub repair_bytes_s: Option<u64>,
     /// The times of leases.
     pub leases: LeaseTerms,
+    /// How long the records of names stay.
+    pub names: NameTerms,
     /// How long a copy that is one too many stays while there is room; `None` if no peer frees such copies by itself.
     pub surplus_wait: Option<Duration>,
     /// Whether peers keep their files in real stores, on disks in memory; for worlds of a few peers.
@@ -39,6 +42,7 @@ impl Default for FileSettings {
             away_wait: Duration::ZERO,
             repair_bytes_s: None,
             leases: LeaseTerms::default(),
+            names: NameTerms::default(),
             surplus_wait: None,
             real_stores: false,
         }

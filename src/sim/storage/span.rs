@@ -57,10 +57,10 @@ impl Piece for Span {
         }
     }
 
-    fn bytes(&self) -> &[u8] {
+    fn parts(&self) -> &[Bytes] {
         match self {
             Span::Light { .. } => &[],
-            Span::Real(bytes) => bytes,
+            Span::Real(bytes) => std::slice::from_ref(bytes),
         }
     }
 }

@@ -168,6 +168,7 @@ impl Keeper {
             StorageRequest::Offer { objects, records } => {
                 files::answer_offer(self, from, objects, records).await
             }
+            StorageRequest::DroppedTombstones => files::answer_dropped(self).await,
             StorageRequest::Compare { ranges } => files::answer_compare(self, from, ranges).await,
             StorageRequest::Sync => Ok(files::answer_sync(self, from).await),
             StorageRequest::MayFree { content, sure } => {

@@ -52,7 +52,7 @@ fn parsed(parts: &[&String]) -> Result<Bundle, BundleError> {
 fn a_bundle_becomes_an_identity_elsewhere() {
     let (ring, elsewhere) = (Ring::new(), tempfile::tempdir().unwrap());
     let certs = elsewhere.path().join("certs");
-    let bundle = ring.authority.admit(Placement::SelfPlaced, Some("NAS")).unwrap();
+    let bundle = ring.authority.admit(Placement::SelfPlaced(Weight::ONE), Some("NAS")).unwrap();
     let label = bundle.label().unwrap();
     let path = elsewhere.path().join("nas.bundle.pem");
     bundle.write(&path, false).unwrap();
@@ -104,7 +104,7 @@ fn a_number_and_a_name_stand_for_one_key() {
     for (placement, name, what) in [
         (Placement::Numbered(8), None, "number 8"),
         (Placement::Numbered(9), None, "number 9"),
-        (Placement::SelfPlaced, Some("Laptop"), "laptop"),
+        (Placement::SelfPlaced(Weight::ONE), Some("Laptop"), "laptop"),
         (Placement::Numbered(10), Some("laptop"), "laptop"),
     ] {
         let refused = admit(placement, name).unwrap_err();
@@ -112,7 +112,10 @@ fn a_number_and_a_name_stand_for_one_key() {
         let said = refused.to_string();
         assert!(said.contains(what) && said.contains("can be renewed") && said.contains(".pem"), "{said}");
     }
-    assert!(matches!(admit(Placement::SelfPlaced, Some("x.quoit")), Err(IdentityError::DisplayName { .. })));
+    assert!(matches!(
+        admit(Placement::SelfPlaced(Weight::ONE), Some("x.quoit")),
+        Err(IdentityError::DisplayName { .. })
+    ));
     assert_eq!(ring.authority.label_of_display_name("LAPTOP").unwrap().as_deref(), Some("8"));
     assert_eq!(ring.authority.label_of_display_name("nas").unwrap(), None);
     let unused = admit(Placement::Numbered(10), None).unwrap();
@@ -126,7 +129,7 @@ fn of_several_admissions_at_once_one_gets_the_name() {
     let start = std::sync::Barrier::new(8);
     let admit = || {
         start.wait();
-        ring.authority.admit(Placement::SelfPlaced, Some("nas"))
+        ring.authority.admit(Placement::SelfPlaced(Weight::ONE), Some("nas"))
     };
     let admitted: Vec<_> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(admit)).collect();
@@ -144,8 +147,9 @@ fn a_request_gives_a_key_and_nothing_else() {
     let key = ed25519();
     let wishes = [names(1), vec!["boss".to_owned(), "client.quoit".to_owned()]].concat();
     let asked = request(&key, &wishes);
-    let certify =
-        |request: &str, name| ring.authority.certify_request(request.as_bytes(), Placement::SelfPlaced, name);
+    let certify = |request: &str, name| {
+        ring.authority.certify_request(request.as_bytes(), Placement::SelfPlaced(Weight::ONE), name)
+    };
     let bundle = certify(&asked, Some("nas")).unwrap();
     assert!(!bundle.has_key());
     assert_eq!(bundle.position(), Some(Position::of_public_key(key.public_key_raw())));
@@ -224,11 +228,12 @@ fn a_renewed_certificate_is_of_the_same_peer() {
 #[test]
 fn a_client_is_no_peer() {
     let (ring, elsewhere) = (Ring::new(), tempfile::tempdir().unwrap());
-    let client = ring.authority.issue_client().unwrap();
+    let client = ring.authority.admit_client(None).unwrap();
     let der = client.certificate_der();
     assert!(is_client_certificate(der) && client.has_key());
     assert!(certificate_position(der).is_err());
-    assert_eq!((client.position(), client.label(), client.display_name()), (None, None, None));
+    assert_eq!((client.position(), client.label()), (None, None));
+    assert_eq!(client.display_name().as_deref(), Some("client"));
     let verifier = ring.authority.verifier().unwrap();
     assert!(matches!(verifier.verify_certificate(der, now_ms()), Err(IdentityError::Position { .. })));
     verifier.verify_chain(der, now_ms()).unwrap();

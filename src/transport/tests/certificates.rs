@@ -42,7 +42,7 @@ fn several_founders_at_once_agree_on_one_ca() {
     let found = || {
         start.wait();
         let authority = Authority::found_or_open(folder.path()).unwrap();
-        let identity = authority.issue(Placement::SelfPlaced, None).unwrap();
+        let identity = authority.issue(Placement::SelfPlaced(Weight::ONE), None).unwrap();
         (authority.ring_name(), identity.certificate_der().to_vec())
     };
     let found: Vec<_> = std::thread::scope(|scope| {
@@ -111,7 +111,7 @@ fn positions_come_back_from_certificates() {
         assert_eq!(certificate_position(&der).unwrap(), Position::of_number(number));
         assert!(der.len() <= crate::wire::limits::CERTIFICATE_BYTES_MAX);
     }
-    let placed = ring.authority.issue(Placement::SelfPlaced, None).unwrap();
+    let placed = ring.authority.issue(Placement::SelfPlaced(Weight::ONE), None).unwrap();
     assert_eq!(certificate_position(placed.certificate_der()).unwrap(), placed.position());
     assert_eq!(placed.key_hash(), KeyHash(placed.position().0));
     assert_eq!(placed.label(), placed.position().to_string()[..16]);
@@ -134,7 +134,7 @@ fn display_names_with_authority_are_refused() {
 #[test]
 fn a_display_name_is_the_only_name_outside_quoit() {
     let ring = Ring::new();
-    let issued = ring.authority.issue(Placement::SelfPlaced, Some("Nas.example")).unwrap();
+    let issued = ring.authority.issue(Placement::SelfPlaced(Weight::ONE), Some("Nas.example")).unwrap();
     assert_eq!(issued.display_name(), Some("nas.example"));
     assert_eq!(certificate_display_name(issued.certificate_der()).as_deref(), Some("nas.example"));
     assert_eq!(ring.identity(4).display_name(), None);

@@ -20,7 +20,7 @@ fn agree(a: &Peer, b: &Peer) -> bool {
 #[tokio::test]
 async fn display_names_come_from_certificates() {
     let ring = Ring::new();
-    let named = |name| ring.authority.issue(Placement::SelfPlaced, Some(name)).unwrap();
+    let named = |name| ring.authority.issue(Placement::SelfPlaced(Weight::ONE), Some(name)).unwrap();
     let start = |identity| Peer::start(identity, "127.0.0.1:0".parse().unwrap(), 1).unwrap();
     let (nas, laptop) = (start(&named("nas")), start(&named("laptop")));
     let (at_nas, at_laptop) = (nas.target.position.unwrap(), laptop.target.position.unwrap());

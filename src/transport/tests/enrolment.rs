@@ -30,7 +30,7 @@ impl Office {
 
     fn ticket_at(&self, name: &str, address: Address) -> Ticket {
         let (holder, server) = (TicketHolder::Name(name.to_owned()), self.target.position.unwrap());
-        self.ring.authority.issue_ticket(holder, server, address, HOUR, now_ms()).unwrap()
+        self.ring.authority.issue_ticket(holder, Weight::ONE, server, address, HOUR, now_ms()).unwrap()
     }
 }
 
@@ -43,6 +43,12 @@ async fn serve(ring: Arc<Ring>, identity: Identity, mut inbox: mpsc::Receiver<In
                 let from = stranger.from().to_string();
                 match ring.authority.redeem(&ticket, &secret, &request, now_ms(), &from) {
                     Ok(enrolled) => EnrolReply::Admitted { certificate: enrolled.certificate },
+                    Err(refused) => EnrolReply::Refused(refused.refusal),
+                }
+            }
+            Ok(EnrolRequest::Place { ticket, secret, candidates }) => {
+                match ring.authority.place(&ticket, &secret, &candidates, now_ms()) {
+                    Ok(place) => EnrolReply::Placed(place),
                     Err(refused) => EnrolReply::Refused(refused.refusal),
                 }
             }

@@ -6,6 +6,7 @@ mod connections;
 mod enrolment;
 mod floods;
 mod hostile;
+mod placement;
 mod revoked;
 mod streams;
 
@@ -20,6 +21,7 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::eventually::{PATIENCE, eventually_async};
+use crate::id::Weight;
 use crate::wire::{
     Hello, MembershipReply, MembershipRequest, NeighbourReply, NeighbourRequest, Reply, Request,
     StorageReply, StorageRequest, Target,

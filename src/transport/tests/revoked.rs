@@ -147,14 +147,14 @@ fn a_revoked_number_goes_to_a_new_key() {
     ));
     let issued = ring.authority.issued().unwrap();
     assert_eq!(issued.len(), 1);
-    ring.authority.revoke(issued[0].key, issued[0].position, SINCE_MS).unwrap();
+    ring.authority.revoke(issued[0].key, issued[0].position.unwrap(), SINCE_MS).unwrap();
     assert!(matches!(ring.authority.renew("8"), Err(IdentityError::Revoked { .. })));
     let second = ring.authority.admit(Placement::Numbered(8), Some("nas")).unwrap();
     assert_ne!(second.certificate_der(), first.certificate_der());
     let peers = ring.folder.path().join("peers");
     assert!(peers.join("8.revoked").exists() && peers.join("8.pem").exists());
     assert!(matches!(
-        ring.authority.admit(Placement::SelfPlaced, Some("nas")),
+        ring.authority.admit(Placement::SelfPlaced(Weight::ONE), Some("nas")),
         Err(IdentityError::GivenOut { .. })
     ));
 }

@@ -22,7 +22,6 @@ async fn many_bytes_there_and_back() {
     let mut stream = soon(a.transport.open(&b.target, &echo())).await.unwrap();
     assert_eq!(stream.read_reply(PATIENCE).await.unwrap(), Reply::Storage(StorageReply::Noted));
     let (mut sent, mut received) = (0, 0);
-    let mut buffer = vec![0; limits::PIECE_BYTES];
     while received < PIECES {
         // A lead of 4 MiB stays below the windows, so that the two sides do not wait for each other for ever.
         if sent < PIECES && sent < received + 16 {
@@ -32,8 +31,8 @@ async fn many_bytes_there_and_back() {
                 stream.finish_send();
             }
         } else {
-            assert_eq!(stream.fill(&mut buffer).await.unwrap(), buffer.len());
-            assert!(buffer == piece(received), "piece {received} is other than it was sent");
+            let came = stream.gather(limits::PIECE_BYTES, PATIENCE).await.unwrap().unwrap();
+            assert!(came.parts().concat() == piece(received), "piece {received} is other than it was sent");
             received += 1;
         }
     }
@@ -146,15 +145,16 @@ async fn throughput_of_one_stream() {
         let (a, b) = (Peer::with(&a, &settings).unwrap(), Peer::with(&b, &settings).unwrap());
         let fetch =
             Request::Storage(StorageRequest::FetchObject { content: ContentId::of(b""), offset: BYTES });
-        for way in ["read_piece", "fill"] {
+        for way in ["read_piece", "gather"] {
             let begun = std::time::Instant::now();
             let mut stream = a.transport.open(&b.target, &fetch).await.unwrap();
             stream.read_reply(PATIENCE).await.unwrap();
             let (mut received, mut reads) = (0, 0u64);
-            let mut buffer = vec![0; limits::PIECE_BYTES];
             while received < BYTES {
                 received += match way {
-                    "fill" => stream.fill(&mut buffer).await.unwrap() as u64,
+                    "gather" => {
+                        stream.gather(limits::PIECE_BYTES, PATIENCE).await.unwrap().unwrap().len() as u64
+                    }
                     _ => stream.read_piece(limits::PIECE_BYTES).await.unwrap().unwrap().len() as u64,
                 };
                 reads += 1;

@@ -63,6 +63,29 @@ fn a_limit_of_repair_that_is_none() {
     }
 }
 
+/// Goal: a weight of 0, one that is too great, and a text that is no number are usage errors before anything starts; a
+/// ticket has its own.
+#[test]
+fn a_weight_that_is_none() {
+    for (weight, why) in [
+        ("0", "the smallest weight is 1"),
+        ("-1", "a whole number from 1 to 10000"),
+        ("1.5", "a whole number from 1 to 10000"),
+        ("2TB", "a whole number from 1 to 10000"),
+        ("", "a whole number from 1 to 10000"),
+        ("10001", "the greatest weight is 10000"),
+        ("99999999999999999999", "the greatest weight is 10000"),
+    ] {
+        for command in [&["init"][..], &["join", "80"], &["admit", "nas"], &["admit", "nas", "--ticket"]] {
+            before_anything_starts(&[command, &["--weight", weight]].concat(), why);
+        }
+    }
+    before_anything_starts(&["join", "quoit-ticket:x", "--weight", "2"], "a ticket says the weight");
+    before_anything_starts(&["admit", "nas", "--renew", "--weight", "2"], "--weight");
+    before_anything_starts(&["admit", "--client", "nas", "--weight", "2"], "--weight");
+    before_anything_starts(&["admit", "--client", "7"], "a client has a name");
+}
+
 /// Goal: `init` corrects successors in the wrong order, with a warning that names both orders.
 #[test]
 fn successors_that_are_swapped() {
@@ -108,14 +131,17 @@ fn peers_of_other_settings() {
     ring.init(60, 120, 240);
     ring.peer(60).wait_said("Waiting for peer");
     let data = ring.data_dir(120);
-    let words = ["init", "120", "240", "60", "0.25", "--successors", "4"];
-    let mut command = ring.command(&words, &data, &ring.certs_dir());
-    command.stdin(Stdio::null());
-    let said = Said::by(command);
-    assert_eq!(said.code, Some(2), "{said:?}");
-    let why = said.err.lines().find(|line| line.starts_with("error: ")).expect(&said.err);
-    assert!(why.contains("peer 60") && why.ends_with("; start with --replicas 3 --successors 8"), "{why}");
-    assert!(!data.exists(), "{} is left", data.display());
+    for other in [["--successors", "4"], ["--keep-versions", "8,90d"]] {
+        let words = [["init", "120", "240", "60", "0.25"].as_slice(), &other].concat();
+        let mut command = ring.command(&words, &data, &ring.certs_dir());
+        command.stdin(Stdio::null());
+        let said = Said::by(command);
+        assert_eq!(said.code, Some(2), "{said:?}");
+        let why = said.err.lines().find(|line| line.starts_with("error: ")).expect(&said.err);
+        let same = "; start with --replicas 3 --successors 8 --keep-versions 16,30d";
+        assert!(why.contains("peer 60") && why.ends_with(same), "{other:?}: {why}");
+        assert!(!data.exists(), "{} is left", data.display());
+    }
     let certificates = entries(&ring.certs_dir().join("peers"));
     assert!(certificates.iter().all(|path| !path.to_str().unwrap().contains("/120")), "{certificates:?}");
     // With the same settings the peer may join.

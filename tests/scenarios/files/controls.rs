@@ -35,7 +35,7 @@ struct Adversary {
 /// Plays one game. Its error is the first thing that went wrong.
 fn play(seed: u64, laws: Laws) -> Result<(), String> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let settings = RingSettings { replicas: 3, successors: [2, 8][rng.random_range(0..2)] };
+    let settings = RingSettings { successors: [2, 8][rng.random_range(0..2)], ..RingSettings::default() };
     let mut world = World::converged(seed, settings, rng.random_range(7..=10), SECOND, 4_096);
     let sync_time = Duration::from_millis([8, 300, 1_500][rng.random_range(0..3)]);
     world.enable_files_with(FileSettings { sync_time, ..FileSettings::default() });
@@ -502,7 +502,7 @@ fn without_a_law_the_oracle_sees_it() {
 /// ring is whole with it afterwards, and each file in its place.
 fn restore(seed: u64, rules: Rules) -> Result<(), String> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let settings = RingSettings { replicas: 3, successors: [2, 8][rng.random_range(0..2)] };
+    let settings = RingSettings { successors: [2, 8][rng.random_range(0..2)], ..RingSettings::default() };
     let mut world = World::converged(seed, settings, rng.random_range(7..=10), SECOND, 4_096);
     world.oracle.safety = false;
     world.enable_files();

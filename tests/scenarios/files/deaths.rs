@@ -2,14 +2,13 @@
 //! others or for time, and starts again or not. With a real store it dies at each call of its disk as well, and loses
 //! what was not synced.
 //!
-//! With real stores the gate tries one death in 29; `QUOIT_DEATHS=1` tries all.
+//! With real stores the gate tries one death in 29; `QUOIT_DEATHS=1` tries all, `QUOIT_DEATHS=3/10` the third tenth.
 
 use quoit::config::RingSettings;
 use quoit::files::Laws;
-use quoit::sim::storage::{Outcome, Requested, check};
 use quoit::sim::{Slot, World};
 
-use super::harness::{MINUTE, SECOND, Stores, enable, keepers, members, request_everywhere};
+use super::harness::{SECOND, Share, Stores, enable, keepers, members, nothing_is_lost};
 
 /// The flow that is under way while a peer dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +33,7 @@ enum Death {
 
 /// A ring of five with one file, just before the flow begins.
 fn begin(flow: Flow, laws: Laws, stores: Stores) -> (World, Vec<Slot>) {
-    let settings = RingSettings { replicas: 3, successors: 2 };
+    let settings = RingSettings { replicas: 3, successors: 2, ..RingSettings::default() };
     let mut world = World::converged(7, settings, 5, SECOND, 4_096);
     enable(&mut world, stores);
     if laws != Laws::default() {
@@ -111,39 +110,16 @@ fn die(
     }
     // The peer is a member again, and repair has looked at the files that belong to it.
     world.run_for(SECOND * 12);
-    // A peer that was never a member has nothing to come back to; one that left is gone.
-    let settled = world.run_until(MINUTE * 4, |world| match world.files_under_way() {
-        0 => check::in_place(world).and_then(|()| check::names_agree(world)),
-        count => Err(format!("{count} stores or requests do not end")),
-    });
-    settled?;
-    for ended in world.take_ended() {
-        if let Outcome::Requested(Requested::Unknown) = ended.outcome {
-            return Err("a file that was acknowledged was unknown".to_owned());
-        }
-    }
-    let names: Vec<String> = world.acknowledged().iter().map(|file| file.name.to_string()).collect();
-    for (slot, name, requested) in request_everywhere(&mut world, &names) {
-        let Requested::Found { content, .. } = requested else {
-            return Err(format!("{name} at {slot}: {requested:?}"));
-        };
-        if world.with_disk(slot, |disk| disk.holds(&content)) != Some(true) {
-            return Err(format!("{name} at {slot} has wrong bytes"));
-        }
-    }
-    match world.oracle.violations().first() {
-        Some(violation) => Err(violation.what.to_string()),
-        None => Ok(()),
-    }
+    nothing_is_lost(&mut world, &[])
 }
 
-/// Tries one in `one_in` of all deaths in a flow, each in a world of its own. Returns their number, and the first after
-/// which something is wrong.
-fn try_deaths(flow: Flow, laws: Laws, stores: Stores, one_in: usize) -> (u64, Option<String>) {
+/// Tries a share of all deaths in a flow, each in a world of its own. Returns their number, and the first after which
+/// something is wrong.
+fn try_deaths(flow: Flow, laws: Laws, stores: Stores, share: Share) -> (u64, Option<String>) {
     let mut points = 0;
     for (at, death) in deaths(flow, stores).into_iter().enumerate() {
         for restarts in [true, false] {
-            if !(2 * at + usize::from(restarts)).is_multiple_of(one_in) {
+            if !share.has(2 * at + usize::from(restarts)) {
                 continue;
             }
             points += 1;
@@ -161,7 +137,7 @@ fn try_deaths(flow: Flow, laws: Laws, stores: Stores, one_in: usize) -> (u64, Op
 #[test]
 fn a_death_at_every_step() {
     for flow in FLOWS {
-        let (points, wrong) = try_deaths(flow, Laws::default(), Stores::Light, 1);
+        let (points, wrong) = try_deaths(flow, Laws::default(), Stores::Light, Share::ALL);
         println!("{flow:?}: {points} deaths");
         assert!(points > 100, "{flow:?} has {points} points of death");
         assert_eq!(wrong, None, "{flow:?}");
@@ -171,10 +147,10 @@ fn a_death_at_every_step() {
 /// Goal: the same with real stores, at each call of the disk too.
 #[test]
 fn a_death_at_every_call_of_the_disk() {
-    let one_in = if std::env::var_os("QUOIT_DEATHS").is_some() { 1 } else { 29 };
+    let share = Share::of_gate(29);
     for flow in FLOWS {
-        let (points, wrong) = try_deaths(flow, Laws::default(), Stores::Real, one_in);
-        println!("{flow:?}: {points} deaths, one in {one_in} of all");
+        let (points, wrong) = try_deaths(flow, Laws::default(), Stores::Real, share);
+        println!("{flow:?}: {points} deaths, {share:?}");
         assert!(points > 10, "{flow:?} has {points} points of death");
         assert_eq!(wrong, None, "{flow:?}");
     }
@@ -184,5 +160,5 @@ fn a_death_at_every_call_of_the_disk() {
 #[test]
 fn a_death_shows_a_part_that_is_believed() {
     let laws = Laws { parts_hashed_again: false, ..Laws::default() };
-    assert!(try_deaths(Flow::Store, laws, Stores::Light, 1).1.is_some());
+    assert!(try_deaths(Flow::Store, laws, Stores::Light, Share::ALL).1.is_some());
 }

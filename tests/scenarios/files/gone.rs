@@ -9,7 +9,8 @@ use super::harness::{MINUTE, SECOND, converged_with, members, request_everywhere
 
 /// Six peers, all in one map, three copies.
 fn six(seed: u64) -> World {
-    let mut world = converged_with(seed, RingSettings { replicas: 3, successors: 8 }, 6);
+    let mut world =
+        converged_with(seed, RingSettings { replicas: 3, successors: 8, ..RingSettings::default() }, 6);
     world.oracle.safety = false;
     world
 }
@@ -80,7 +81,7 @@ fn files_that_only_the_gone_had_are_not_denied() {
     let mut unsure = 0;
     for seed in seeds(0..6) {
         // Pings are so rare that no peer misses the middle one before all is over.
-        let settings = RingSettings { replicas: 3, successors: 8 };
+        let settings = RingSettings { replicas: 3, successors: 8, ..RingSettings::default() };
         let mut world = World::converged(seed, settings, 6, SECOND * 10, 4_096);
         world.enable_files();
         world.oracle.safety = false;

@@ -13,7 +13,11 @@ pub const MINUTE: Duration = Duration::from_secs(60);
 
 /// r = 8, the default, for every second seed; r = 2, with Chord from four peers on, for the others.
 pub fn settings(seed: u64) -> RingSettings {
-    RingSettings { replicas: 3, successors: if seed.is_multiple_of(2) { 8 } else { 2 } }
+    RingSettings {
+        replicas: 3,
+        successors: if seed.is_multiple_of(2) { 8 } else { 2 },
+        ..RingSettings::default()
+    }
 }
 
 /// A settled ring of this number of self-placed peers, with files enabled.
@@ -165,5 +169,72 @@ pub fn failed(ended: &[Ended], id: u64, seed: u64) -> StoreFailure {
     match ended.iter().find(|ended| ended.id == id).map(|ended| &ended.outcome) {
         Some(Outcome::Stored(Err(failure))) => failure.clone(),
         other => panic!("seed {seed}: store {id} is {other:?}"),
+    }
+}
+
+/// After deaths that the laws bear, every acknowledged file and name comes to its place within some minutes, no flow is
+/// stuck, every member finds every file, and all visible bytes are right. The names `removed` were removed last: once
+/// that was acknowledged, nobody finds them.
+///
+/// # Errors
+/// The first of these that does not hold.
+pub fn nothing_is_lost(world: &mut World, removed: &[&str]) -> Result<(), String> {
+    // A peer that was never a member has nothing to come back to; one that left is gone.
+    world.run_until(MINUTE * 4, |world| match world.files_under_way() {
+        0 => check::in_place(world).and_then(|()| check::names_agree(world)),
+        count => Err(format!("{count} stores or requests do not end")),
+    })?;
+    let mut gone = Vec::new();
+    for ended in world.take_ended() {
+        match ended.outcome {
+            Outcome::Requested(Requested::Unknown) => {
+                return Err("a file that was acknowledged was unknown".to_owned());
+            }
+            Outcome::Removed(Ok(record)) => gone.push(record.name.to_string()),
+            _ => {}
+        }
+    }
+    for (slot, name, requested) in request_everywhere(world, &gone) {
+        if requested != Requested::Unknown {
+            return Err(format!("{name} was removed, and at {slot} it is {requested:?}"));
+        }
+    }
+    let names = world.acknowledged().iter().map(|file| file.name.to_string());
+    let names: Vec<String> = names.filter(|name| !removed.contains(&name.as_str())).collect();
+    for (slot, name, requested) in request_everywhere(world, &names) {
+        let Requested::Found { content, .. } = requested else {
+            return Err(format!("{name} at {slot}: {requested:?}"));
+        };
+        if world.with_disk(slot, |disk| disk.holds(&content)) != Some(true) {
+            return Err(format!("{name} at {slot} has wrong bytes"));
+        }
+    }
+    match world.oracle.violations().first() {
+        Some(violation) => Err(violation.what.to_string()),
+        None => Ok(()),
+    }
+}
+
+/// A share of many cases: those whose number leaves this rest when it is divided by the number of shares.
+#[derive(Debug, Clone, Copy)]
+pub struct Share {
+    rest: usize,
+    of: usize,
+}
+
+impl Share {
+    pub const ALL: Share = Share { rest: 0, of: 1 };
+
+    /// One in so many cases, or what `QUOIT_DEATHS` says: all of them with 1, the third of ten shares with 3/10.
+    pub fn of_gate(one_in: usize) -> Share {
+        let Ok(words) = std::env::var("QUOIT_DEATHS") else { return Share { rest: 0, of: one_in } };
+        match words.split_once('/') {
+            Some((which, of)) => Share { rest: which.parse::<usize>().unwrap() - 1, of: of.parse().unwrap() },
+            None => Share::ALL,
+        }
+    }
+
+    pub fn has(self, number: usize) -> bool {
+        number % self.of == self.rest
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use quoit::config::{KeepVersions, RingSettings};
 use quoit::id::ContentId;
 use quoit::replica::LeaseTerms;
 use quoit::sim::storage::{FileSettings, Outcome, Requested};
@@ -11,14 +12,17 @@ use quoit::wire::VersionChoice;
 
 use super::harness::{MINUTE, SECOND, Stores, members, on_both, requested, settings, stored};
 
-const TERMS: LeaseTerms =
-    LeaseTerms { period: MINUTE, kept_for: Duration::from_secs(300), versions_for: Duration::from_secs(120) };
+const TERMS: LeaseTerms = LeaseTerms { period: MINUTE, kept_for: Duration::from_secs(300) };
+/// How long a replaced version refers to its bytes.
+const VERSIONS_FOR: Duration = Duration::from_secs(120);
 /// The latest time after a removal at which its bytes are gone: the version, its last lease, and two looks.
 const GONE_AFTER: Duration = Duration::from_secs(120 + 60 + 300 + 10);
 
 /// A settled ring in which days are minutes.
 fn converged(stores: Stores, seed: u64, peers: usize) -> World {
-    let mut world = World::converged(seed, settings(seed), peers, SECOND, 4_096);
+    let versions = KeepVersions { seconds: VERSIONS_FOR.as_secs() as u32, ..KeepVersions::DEFAULT };
+    let settings = RingSettings { versions, ..settings(seed) };
+    let mut world = World::converged(seed, settings, peers, SECOND, 4_096);
     world.enable_files_with(FileSettings {
         leases: TERMS,
         real_stores: stores == Stores::Real,
@@ -56,7 +60,7 @@ fn bytes_that_no_name_refers_to_go_and_others_stay() {
             let ended = world.finish(MINUTE);
             assert!(matches!(ended[0].outcome, Outcome::Removed(Ok(_))), "seed {seed}: {ended:?}");
         }
-        world.run_for(TERMS.versions_for + TERMS.period);
+        world.run_for(VERSIONS_FOR + TERMS.period);
         let early = copies(&world);
         assert!(
             [&removed, &replaced].iter().all(|content| early.contains_key(content)),
@@ -180,7 +184,7 @@ fn the_files_of_a_tree_stay_and_go_with_its_name() {
         world.remove(at[4], "tree");
         world.finish(MINUTE);
         // Brought back in time, its files come back with it.
-        world.run_for(TERMS.versions_for + TERMS.period);
+        world.run_for(VERSIONS_FOR + TERMS.period);
         let id = world.restore(at[5], "tree", VersionChoice::Number(2));
         let ended = world.finish(MINUTE);
         assert!(

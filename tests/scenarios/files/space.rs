@@ -213,7 +213,7 @@ fn surplus_copies_go_at_once_where_room_is_short() {
 #[test]
 fn the_next_peers_stand_in_for_a_full_one() {
     for (seed, stores) in on_both(seeds(0..8)) {
-        let settings = RingSettings { replicas: 3, successors: 8 };
+        let settings = RingSettings { replicas: 3, successors: 8, ..RingSettings::default() };
         let mut world = World::converged(seed, settings, 7, SECOND, 4_096);
         world.enable_files_with(FileSettings {
             real_stores: stores == Stores::Real,

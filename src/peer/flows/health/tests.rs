@@ -32,6 +32,7 @@ fn view() -> View {
         acquaintances: Vec::new(),
         rejoined: Default::default(),
         departed: Default::default(),
+        full: Default::default(),
         small: true,
         waiting_for: Vec::new(),
         turn: Default::default(),

@@ -1,0 +1,118 @@
+//! Changes that a client makes while peers die, and the model of what was acknowledged.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use super::harness::Ring;
+use crate::eventually::eventually;
+
+/// The changes that were acknowledged.
+#[derive(Default)]
+pub struct Acknowledged {
+    /// The bytes that each name has to have, `None` once it was removed.
+    names: BTreeMap<String, Option<Vec<u8>>>,
+    /// The number of times that names were changed.
+    changes: usize,
+}
+
+/// For each name what was acknowledged last: its bytes, or `Some(None)` for a removal; `None` if the last change was not
+/// acknowledged.
+type Edits = Vec<(String, Option<Option<Vec<u8>>>)>;
+
+/// The number of names that are changed in a round.
+pub const EDITS: usize = 12;
+
+impl Acknowledged {
+    /// Changes the names of a round through a peer; all changes must succeed.
+    pub fn change(&mut self, ring: &Ring, writer: u8, round: &str) {
+        self.change_during(ring, (writer, round), (1, || ()));
+        let lacking: Vec<_> = (0..EDITS)
+            .map(|i| format!("{round} {i}"))
+            .filter(|name| !self.names.contains_key(name))
+            .collect();
+        assert!(lacking.is_empty(), "not acknowledged: {lacking:?}");
+    }
+
+    /// Changes the names of a round through a peer, and calls `fail` as soon as so many of them are changed; the changes go on.
+    pub fn change_during(
+        &mut self,
+        ring: &Ring,
+        (writer, round): (u8, &str),
+        (after, fail): (usize, impl FnOnce()),
+    ) {
+        let (files, done, change) = (tempfile::tempdir().unwrap(), AtomicUsize::new(0), self.changes);
+        self.changes += 1;
+        let edits = thread::scope(|scope| {
+            let edits = scope.spawn(|| edit(ring, writer, files.path(), (round, change), &done));
+            eventually("the moment of the failure", || done.load(Ordering::SeqCst) >= after);
+            fail();
+            edits.join().unwrap()
+        });
+        // A change that was not acknowledged may have happened or not: its name is not looked at any more.
+        for (name, bytes) in edits {
+            match bytes {
+                Some(bytes) => drop(self.names.insert(name, bytes)),
+                None => drop(self.names.remove(&name)),
+            }
+        }
+    }
+
+    /// The running peers, each for some names, give each file that was acknowledged, and deny each name that was removed.
+    pub fn check(&self, ring: &Ring) {
+        let numbers = ring.numbers();
+        for (at, (name, bytes)) in self.names.iter().enumerate() {
+            check_name(ring, numbers[at % numbers.len()], name, bytes.as_deref());
+        }
+    }
+
+    /// Like [`Acknowledged::check`], for all names at one peer.
+    pub fn check_at(&self, ring: &Ring, number: u8) {
+        self.names.iter().for_each(|(name, bytes)| check_name(ring, number, name, bytes.as_deref()));
+    }
+
+    pub fn count(&self) -> usize {
+        self.names.len()
+    }
+}
+
+fn check_name(ring: &Ring, number: u8, name: &str, bytes: Option<&[u8]>) {
+    eventually(&format!("{name} as it was acknowledged, at peer {number}"), || {
+        let said = ring.said(number, &["cat", name]);
+        match bytes {
+            Some(bytes) if said.code == Some(0) && said.out == *bytes => Ok(()),
+            None if said.code == Some(1) => Ok(()),
+            _ => Err(format!("exit code {:?}, {} bytes, {}", said.code, said.out.len(), said.err)),
+        }
+    });
+}
+
+/// Stores files, gives some of them a second version and removes others, in each change others.
+fn edit(ring: &Ring, writer: u8, dir: &Path, (round, change): (&str, usize), done: &AtomicUsize) -> Edits {
+    let mut edits = Vec::new();
+    for i in 0..EDITS {
+        let name = format!("{round} {i}");
+        let path = dir.join(&name);
+        let mut last = None;
+        for version in 0..=i % 2 {
+            let bytes =
+                format!("{name}, change {change}, version {version}\n").repeat(200 * i + 1).into_bytes();
+            std::fs::write(&path, &bytes).unwrap();
+            let said = ring.said(writer, &["store", path.to_str().unwrap()]);
+            last = (said.code == Some(0)).then_some(Some(bytes));
+        }
+        if (i + change) % 3 == 2 && last.is_some() {
+            last = (ring.said(writer, &["remove", &name]).code == Some(0)).then_some(None);
+        }
+        edits.push((name, last));
+        done.fetch_add(1, Ordering::SeqCst);
+    }
+    edits
+}
+
+/// The number of rounds that a variable asks for, or a few; and the seed, so that other rounds can follow.
+pub fn rounds(variable: &str, few: usize) -> (usize, u64) {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    (number(variable).map_or(few, |rounds| rounds as usize), number("QUOIT_SEED").unwrap_or(0))
+}
