@@ -50,10 +50,10 @@ struct Shared {
     watcher: Option<Watcher>,
 }
 
-/// What [`MemoryDisk::watch`] calls.
+/// The function that [`MemoryDisk::watch`] calls.
 type Watcher = Arc<dyn Fn(MemoryDisk) + Send + Sync>;
 
-/// What becomes of the changes that no sync has made durable, once the power goes.
+/// The fate of the changes that no sync has made durable, once the power goes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Loss {
     /// All of them are on the disk, as when only the process ends.

@@ -43,7 +43,9 @@ pub async fn keep_names<E: Env>(env: Arc<E>) {
         let until = env.now() + pause;
         match is_active {
             true => env.sleep_until(until).await,
-            false => drop(race(env.sleep_until(until), env.view_changed(&view)).await),
+            false => {
+                race(env.sleep_until(until), env.view_changed(&view)).await;
+            }
         }
     }
 }

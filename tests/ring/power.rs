@@ -1,5 +1,5 @@
-//! Losses of power on a real file system: an ext4 that is shut down without its journal, under load. What was
-//! acknowledged is there afterwards, what was removed is not, and the peers serve on.
+//! Losses of power on a real file system: an ext4 that is shut down without its journal, under load. Everything
+//! that was acknowledged is there afterwards, nothing that was removed is, and the peers serve on.
 //!
 //! `QUOIT_POWER_CUTS=50 cargo test --test peers ring::power -- --include-ignored` runs so many rounds in each test.
 //! `QUOIT_SEED` begins with another seed.

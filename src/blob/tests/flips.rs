@@ -4,7 +4,7 @@
 use super::*;
 use crate::blob::PeerFile;
 
-/// What is in the directory.
+/// The content of the directory.
 struct Kept {
     objects: Vec<Vec<u8>>,
     records: Vec<(Position, Vec<u8>)>,

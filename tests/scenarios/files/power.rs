@@ -1,6 +1,6 @@
 //! A loss of power at every call of a disk: a ring with real stores stores, requests, makes new versions, removes, takes
 //! a joiner in, lets a member go, and frees copies, while the disk of one peer loses power before one of its calls.
-//! What the loss leaves of the unsynced changes is of another kind each time.
+//! The part that the loss leaves of the unsynced changes is of another kind each time.
 //!
 //! The gate tries one loss in 199; `QUOIT_DEATHS=1` tries all, `QUOIT_DEATHS=3/10` the third tenth.
 
@@ -34,7 +34,7 @@ struct Ring {
 
 impl Ring {
     fn new(victim: Option<(Slot, u64, Loss)>) -> Ring {
-        let settings = RingSettings { replicas: 3, successors: 8 };
+        let settings = RingSettings { replicas: 3, successors: 8, ..RingSettings::default() };
         let mut world = World::converged(11, settings, 3, SECOND, 4_096);
         enable(&mut world, Stores::Real);
         world.place_files(3, Stores::Real.length(3 << 19));

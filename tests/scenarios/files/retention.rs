@@ -129,8 +129,8 @@ fn away_and_back(seed: u64, stores: Stores, days: u32, wrong_days: i64, laws: La
     }
     let at = members(&world);
     store(&mut world, at[0], "removed", seed);
-    for i in 0..3 {
-        store(&mut world, at[i], &format!("kept-{i}"), seed);
+    for (i, slot) in at.iter().take(3).enumerate() {
+        store(&mut world, *slot, &format!("kept-{i}"), seed);
     }
     settle(&mut world, MINUTE * 2, seed);
     let with = disks_with(&mut world, "removed");
@@ -324,7 +324,7 @@ fn an_unreadable_history_is_healed_from_another_keeper() {
         world.with_disk(victim, |disk| disk.spoil_record(&name));
         assert_eq!(read(&mut world), None, "seed {seed}");
         assert!(answers(&mut world, "a.txt").iter().all(is_found), "seed {seed}: the others have it");
-        let healed = world.run_until(MINUTE * 5, |world| check::names_agree(world));
+        let healed = world.run_until(MINUTE * 5, check::names_agree);
         healed.unwrap_or_else(|why| panic!("seed {seed}: {why}"));
         world.run_for(MINUTE);
         assert_eq!(read(&mut world), before, "seed {seed}: all versions are back");

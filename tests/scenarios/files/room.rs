@@ -10,7 +10,7 @@ use quoit::sim::{Slot, World, seeds};
 use super::harness::{MINUTE, SECOND, Stores, all_are_found_everywhere, keepers, members, on_both, settle};
 
 fn seven(seed: u64, stores: Stores) -> World {
-    let settings = RingSettings { replicas: 3, successors: 8 };
+    let settings = RingSettings { replicas: 3, successors: 8, ..RingSettings::default() };
     let mut world = World::converged(seed, settings, 7, SECOND, 4_096);
     world.enable_files_with(FileSettings {
         real_stores: stores == Stores::Real,

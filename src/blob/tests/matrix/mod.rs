@@ -1,5 +1,5 @@
 //! The crash matrix: one workload of everything that a store does, cut before each change of its disk and before each
-//! sync. What a loss of power leaves of the unsynced changes (all, none, the first few and a torn one, any, chance) is
+//! sync. The part that a loss of power leaves of the unsynced changes (all, none, the first few and a torn one, any, chance) is
 //! opened again and compared with a model of what was acknowledged.
 //!
 //! The gate tries one cut in three with one kind of loss, and a second loss of power during some recoveries;
@@ -58,7 +58,9 @@ impl Worker {
     /// Receives a file to its end, linked under a name, and checks that the store takes it.
     fn receive(&self, file: usize, why: Kind, link: Option<(&str, u64)>) -> Done {
         let content = self.content(file);
-        let mut facts = vec![(Fact::Object(content), kind(why)), (Fact::Freed(content), NONE.to_owned())];
+        let none = [Fact::Freed(content), Fact::Lease(content)].map(|fact| (fact, NONE.to_owned()));
+        let mut facts = vec![(Fact::Object(content), kind(why))];
+        facts.extend(none);
         let link = link.map(|(link, clock)| Link { name: name(link), clock: Timestamp(clock) });
         facts.extend(link.iter().map(|link| (Fact::Link(link.name.clone()), content.to_string())));
         if why == Kind::Requested {
@@ -78,7 +80,7 @@ impl Worker {
     fn record(&self, of: &str, value: &str) -> Done {
         let key = key(of);
         self.step(vec![(Fact::Record(key), record_in_words(value.as_bytes()))], |store| {
-            assert!(store.update_record(key, |_| Some(value.as_bytes().to_vec().into()))?);
+            assert!(store.update_record(key, |_, _| Some(value.as_bytes().to_vec().into()))?);
             Ok(())
         })
     }
@@ -260,6 +262,7 @@ fn save_life(disk: &MemoryDisk, incarnation: u64) -> Done {
         scrub_every_ms: None,
         replicas: Some(3),
         successors: None,
+        keep_versions: None,
         capacity_bytes: None,
         reserve_bytes: None,
         left: false,
@@ -329,7 +332,7 @@ fn check(disk: &MemoryDisk, model: &Model, n: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// What came of the cuts so far.
+/// The outcome of the cuts so far.
 #[derive(Default)]
 struct Tally {
     /// The moments at which the power was cut.

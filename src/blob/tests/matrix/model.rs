@@ -33,11 +33,11 @@ pub enum Fact {
     Life,
     /// The remembered members.
     Members,
-    /// What is known of the members.
+    /// The facts that are known of the members.
     Known,
 }
 
-/// What a store has acknowledged so far, and what it may have done beyond that.
+/// The facts that a store has acknowledged so far, and those that it may have changed beyond that.
 #[derive(Default, Clone)]
 pub struct Model {
     allowed: BTreeMap<Fact, Vec<String>>,
