@@ -4,6 +4,7 @@
 
 mod versions;
 
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -84,6 +85,19 @@ pub enum SettingsError {
         /// The smallest rate allowed, in bytes per second.
         min: u64,
     },
+}
+
+/// In words: `3 replicas, 8 successors, and 16 versions of a name, their bytes for 30d`.
+impl fmt::Display for RingSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RingSettings { replicas, successors, versions } = self;
+        write!(
+            f,
+            "{replicas} replicas, {successors} successors, and {} versions of a name, their bytes for {}",
+            versions.count,
+            versions.time()
+        )
+    }
 }
 
 impl RingSettings {

@@ -1,14 +1,8 @@
-//! How many versions of a name a ring keeps, and for how long; and the encoding of the ring's settings.
+//! How many versions of a name a ring keeps, and for how long.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
-
-use serde::de::{Error as _, SeqAccess, Visitor};
-use serde::ser::SerializeTuple as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-use super::RingSettings;
 
 /// How many versions of a name a ring keeps, and for how long the bytes of a version stay once another one replaced it.
 ///
@@ -108,85 +102,11 @@ impl fmt::Display for KeepVersions {
     }
 }
 
-/// In words: `3 replicas, 8 successors, and 16 versions of a name, their bytes for 30d`.
-impl fmt::Display for RingSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let RingSettings { replicas, successors, versions } = self;
-        write!(
-            f,
-            "{replicas} replicas, {successors} successors, and {} versions of a name, their bytes for {}",
-            versions.count,
-            versions.time()
-        )
-    }
-}
-
-/// R and r, one byte each, while the versions that are kept are the default: as before there was this setting. Otherwise
-/// a zero, which no valid R is, then R, r, the number of versions and the seconds.
-impl Serialize for RingSettings {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let RingSettings { replicas, successors, versions } = self;
-        if is_short(self) {
-            return (replicas, successors).serialize(serializer);
-        }
-        let mut tuple = serializer.serialize_tuple(LONG_FIELDS)?;
-        tuple.serialize_element(&LONG)?;
-        tuple.serialize_element(replicas)?;
-        tuple.serialize_element(successors)?;
-        tuple.serialize_element(&versions.count)?;
-        tuple.serialize_element(&versions.seconds)?;
-        tuple.end()
-    }
-}
-
-impl<'de> Deserialize<'de> for RingSettings {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RingSettings, D::Error> {
-        deserializer.deserialize_tuple(LONG_FIELDS, SettingsVisitor)
-    }
-}
-
-struct SettingsVisitor;
-
-impl<'de> Visitor<'de> for SettingsVisitor {
-    type Value = RingSettings;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the settings of a ring")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut fields: A) -> Result<RingSettings, A::Error> {
-        fn next<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(fields: &mut A) -> Result<T, A::Error> {
-            fields.next_element()?.ok_or_else(|| A::Error::custom("the settings end early"))
-        }
-        let first: u8 = next(&mut fields)?;
-        if first != LONG {
-            let successors = next(&mut fields)?;
-            return Ok(RingSettings { replicas: first, successors, versions: KeepVersions::DEFAULT });
-        }
-        let (replicas, successors) = (next(&mut fields)?, next(&mut fields)?);
-        let versions = KeepVersions { count: next(&mut fields)?, seconds: next(&mut fields)? };
-        let settings = RingSettings { replicas, successors, versions };
-        if is_short(&settings) {
-            return Err(A::Error::custom("the settings have two encodings"));
-        }
-        Ok(settings)
-    }
-}
-
-fn is_short(settings: &RingSettings) -> bool {
-    settings.replicas != LONG && settings.versions == KeepVersions::DEFAULT
-}
-
-/// The first byte of the longer encoding.
-const LONG: u8 = 0;
-/// The number of fields of the longer encoding.
-const LONG_FIELDS: usize = 5;
 const DAY_SECONDS: u32 = 24 * 3_600;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::codec::{decode, encode};
 
     #[test]
     fn both_bounds_are_read_in_either_order() {
@@ -234,21 +154,5 @@ mod tests {
             let why = bad.parse::<KeepVersions>().unwrap_err();
             assert_eq!(why, "1 to 20 versions, a time from 1s to 3650d, or both: 8, 90d or 8,90d", "{bad}");
         }
-    }
-
-    /// Goal: the settings of a ring with the default are the two bytes that they always were.
-    #[test]
-    fn the_default_adds_no_byte_and_every_value_comes_back() {
-        assert_eq!(encode(&RingSettings::default()).unwrap(), [3, 8]);
-        for replicas in [0, 1, 3, 255] {
-            for versions in [KeepVersions::DEFAULT, KeepVersions { count: 1, seconds: u32::MAX }] {
-                let settings = RingSettings { replicas, successors: 2, versions };
-                let bytes = encode(&settings).unwrap();
-                assert_eq!(decode::<RingSettings>(&bytes), Ok(settings));
-                assert!((1..bytes.len()).all(|short| decode::<RingSettings>(&bytes[..short]).is_err()));
-            }
-        }
-        let long = encode(&(0_u8, 3_u8, 8_u8, 16_u8, 30 * DAY_SECONDS)).unwrap();
-        assert!(decode::<RingSettings>(&long).is_err(), "the default has one encoding");
     }
 }

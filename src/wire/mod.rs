@@ -18,6 +18,7 @@ mod named;
 mod record;
 mod report;
 mod revocation;
+mod settings;
 mod space;
 mod storage;
 mod text;

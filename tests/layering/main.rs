@@ -83,6 +83,7 @@ const RULES: &[Rule] = &[
             "blob::BlobError",
             "blob::Freeing",
             "blob::Kind",
+            "blob::Loss",
             "blob::MemoryDisk",
             "blob::ObjectReader",
             "blob::Receiver",

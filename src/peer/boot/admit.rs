@@ -110,7 +110,7 @@ pub enum AdmitError {
     },
     /// A number says where its peer stands, whatever its weight.
     #[error(
-        "peer {number} stands where its number says, so it has no --weight; a peer that is admitted by a name places itself"
+        "peer {number} stands where its number says, so it has no weight; a peer that is admitted by a name places itself"
     )]
     WeightOfNumber {
         /// The number of the peer.
