@@ -6,6 +6,8 @@
     scripts/measure.py transfer [--rounds 5] [--mebibytes 1024]               store and request beside cp and rsync
     scripts/measure.py hostile  [--seconds 60] [--from 127.0.0.1,…]           requests while a member floods the peer
     scripts/measure.py commands [--rounds 3] [--commands 1000]                `quoit request` in a shell loop
+    scripts/measure.py holders  [--rounds 3] [--mebibytes 512]                one file from 1, 2 and 4 holders of 50 MB/s each
+    scripts/measure.py resume   [--rounds 3] [--mebibytes 1024]               a request that is killed at 90 %, and again
     scripts/measure.py served   [--rounds 20] [--mebibytes 256]               kill -9 of the peer that serves a read
     scripts/measure.py scrub    [--rounds 3] [--files 1000] [--mebibytes 1024]  bit rot found and healed; rate; its effect
     scripts/measure.py local    [--rounds 3] [--mebibytes 1024] [--files 1000]  request of what is there already
@@ -236,6 +238,86 @@ def transfer(ring, options):
     if daemon:
         daemon.terminate()
         daemon.wait()
+
+
+def noise(path, mebibytes):
+    with open(path, "wb") as file, open("/dev/urandom", "rb") as source:
+        for _ in range(mebibytes):
+            file.write(source.read(1 << 20))
+    return digest(path)
+
+
+def holders(ring, options):
+    """One file from n holders, each of which uploads at most so much."""
+    limit, root, base_port = 50_000_000, ring.root, ring.base_port
+    for count in (1, 2, 4):
+        ring.end()
+        os.makedirs(root, exist_ok=True)
+        ring.peers, ring.base_port = {}, base_port + 300 * count
+        numbers = [40, 90, 140, 190, 240][: count + 1]
+        ring.found(numbers[0], "--replicas", str(count))
+        for number in numbers[1:]:
+            ring.join(number, numbers[0])
+        settle(ring)
+        wanted = []
+        for i in range(options.rounds):
+            path = os.path.join(root, f"big-{i}")
+            content = noise(path, options.mebibytes)
+            first = ring.peers[replicas(content, numbers, count)[0]]
+            first.done(f"Store --wait all {path}", f"^Stored big-{i} ")
+            reader = next(n for n in numbers if n not in replicas(content, numbers, count))
+            wanted.append((f"big-{i}", content, reader))
+            os.remove(path)
+        for number in numbers:
+            ring.peers[number].kill()
+        for number in numbers:
+            ring.run(number, "--upload-rate", str(limit))
+        settle(ring)
+        ratios, rates = [], []
+        for name, content, reader in wanted:
+            took = ring.peers[reader].done(f"Request {name}", f"^Received {name} ")
+            if digest(os.path.join(ring.peers[reader].dir, "received", name)) != content:
+                sys.exit("the file that came is another one")
+            rates.append(options.mebibytes * (1 << 20) / took / 1e6)
+            ratios.append(rates[-1] / (count * limit / 1e6))
+        row(f"{count} holders of 50 MB/s, {options.mebibytes} MiB", rates, "MB/s", 1)
+        row("  of what they upload together", ratios, "", 3)
+        print(f"  peak resident memory of a reader: {max(ring.peers[r].peak_mib() for _, _, r in wanted):.0f} MiB")
+
+
+def resume(ring, options):
+    """A request that is killed (kill -9) when nine tenths are there, and the same request after a restart."""
+    numbers = [60, 180]
+    ring.found(numbers[0], "--replicas", "1")
+    ring.join(numbers[1], numbers[0])
+    settle(ring)
+    wholes, rests, ratios = [], [], []
+    for i in range(options.rounds):
+        names = []
+        for kind in ("whole", "cut"):
+            path = os.path.join(ring.root, f"{kind}-{i}")
+            content = noise(path, options.mebibytes)
+            holder = replicas(content, numbers, 1)[0]
+            ring.peers[holder].done(f"Store --wait all {path}", f"^Stored {kind}-{i} ")
+            names.append((f"{kind}-{i}", content, next(n for n in numbers if n != holder)))
+            os.remove(path)
+        name, content, reader = names[0]
+        wholes.append(ring.peers[reader].done(f"Request {name}", f"^Received {name} "))
+        name, content, reader = names[1]
+        part = os.path.join(ring.peers[reader].dir, "incoming", f"{content}.part")
+        ring.peers[reader].say(f"Request {name}")
+        while not (os.path.exists(part) and os.stat(part).st_blocks * 512 >= 0.9 * options.mebibytes * (1 << 20)):
+            pass
+        ring.peers[reader].kill()
+        ring.run(reader)
+        settle(ring)
+        rests.append(ring.peers[reader].done(f"Request {name}", f"^Received {name} "))
+        if digest(os.path.join(ring.peers[reader].dir, "received", name)) != content:
+            sys.exit("the file that came is another one")
+        ratios.append(rests[-1] / wholes[-1])
+    row(f"request of {options.mebibytes} MiB", wholes, "s")
+    row("the same, killed at 90 %, after the restart", rests, "s")
+    row("the rest / the whole, pair by pair", ratios, "", 3)
 
 
 def bulk(_, options):
@@ -742,7 +824,7 @@ def digest(path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["repair", "join", "transfer", "hostile", "commands", "local", "bulk", "idle",
-                                         "served", "scrub"])
+                                         "served", "scrub", "holders", "resume"])
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--deaths", type=int, default=1)
     parser.add_argument("--successors", type=int, default=8)
@@ -759,12 +841,13 @@ def main():
     parser.add_argument("--bin", default=os.path.join(os.path.dirname(__file__), "..", "target", "release", "quoit"))
     options = parser.parse_args()
     rounds = {"repair": 20, "join": 10, "transfer": 5, "hostile": 1, "commands": 3, "local": 3, "bulk": 5, "idle": 1,
-              "served": 20, "scrub": 3}
+              "served": 20, "scrub": 3, "holders": 3, "resume": 3}
     options.rounds = options.rounds or rounds[options.what]
     options.mebibytes = options.mebibytes or {"served": 256}.get(options.what, 1024)
     options.files = options.files or {"scrub": 1000}.get(options.what, 100)
     measures = {"repair": repair, "join": join, "transfer": transfer, "hostile": hostile, "commands": commands,
-                "local": local, "bulk": bulk, "idle": idle, "served": served, "scrub": scrub}
+                "local": local, "bulk": bulk, "idle": idle, "served": served, "scrub": scrub, "holders": holders,
+                "resume": resume}
     ring = Ring(options)
     try:
         measures[options.what](ring, options)

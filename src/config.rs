@@ -85,6 +85,22 @@ pub enum SettingsError {
         /// The smallest rate allowed, in bytes per second.
         min: u64,
     },
+    /// The upload rate is too small for transfers to go on.
+    #[error("the upload rate is at least {min} bytes a second, not {value}")]
+    UploadRate {
+        /// The requested rate, in bytes per second.
+        value: u64,
+        /// The smallest rate allowed, in bytes per second.
+        min: u64,
+    },
+    /// The download rate is too small for transfers to go on.
+    #[error("the download rate is at least {min} bytes a second, not {value}")]
+    DownloadRate {
+        /// The requested rate, in bytes per second.
+        value: u64,
+        /// The smallest rate allowed, in bytes per second.
+        min: u64,
+    },
 }
 
 /// In words: `3 replicas, 8 successors, and 16 versions of a name, their bytes for 30d`.
@@ -196,6 +212,30 @@ impl RepairSettings {
             Some(value) if value < Self::RATE_BYTES_S_MIN => {
                 Err(SettingsError::RepairRate { value, min: Self::RATE_BYTES_S_MIN })
             }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How many bytes of objects a peer exchanges with other peers; a setting of each peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RateSettings {
+    /// The most bytes of objects a second that this peer sends to all other peers; `None` for no limit.
+    pub upload_bytes_s: Option<u64>,
+    /// The most bytes of objects a second that this peer takes from all other peers; `None` for no limit.
+    pub download_bytes_s: Option<u64>,
+}
+
+impl RateSettings {
+    /// Checks the bounds of both rates: each is at least [`RepairSettings::RATE_BYTES_S_MIN`].
+    ///
+    /// # Errors
+    /// [`SettingsError`] names the rate and its bound.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        let min = RepairSettings::RATE_BYTES_S_MIN;
+        match (self.upload_bytes_s, self.download_bytes_s) {
+            (Some(value), _) if value < min => Err(SettingsError::UploadRate { value, min }),
+            (_, Some(value)) if value < min => Err(SettingsError::DownloadRate { value, min }),
             _ => Ok(()),
         }
     }

@@ -5,8 +5,12 @@ pub(crate) mod value;
 
 use std::collections::BTreeMap;
 
-use crate::blob::{self, BlobError, Copy, KeptName, KeptRecord, Kind, Receiver, Store};
-use crate::files::{CopyHere, DiskError, DiskFault, HeldPage, KeptAs};
+use bytes::Bytes;
+
+use crate::blob::{
+    self, BlobError, ChunkFate, ChunkReceiver, Copy, KeptName, KeptRecord, Kind, Receiver, Store,
+};
+use crate::files::{CopyHere, DiskError, DiskFault, HeldPage, KeptAs, Placed};
 use crate::id::{ContentId, FileName, KeyRange, Position};
 use crate::names::{Grave, NameHistory};
 use crate::replica::{Holdings, Presence};
@@ -19,7 +23,7 @@ impl DiskError for BlobError {
             BlobError::AlreadyHere { .. } => DiskFault::AlreadyHere,
             BlobError::AlreadyReceiving { .. } => DiskFault::AlreadyReceiving,
             BlobError::Mismatch { resumed, .. } => DiskFault::Mismatch { resumed: *resumed > 0 },
-            BlobError::ChunkMismatch { .. } | BlobError::Overrun { .. } => DiskFault::WrongChunk,
+            BlobError::Overrun { .. } => DiskFault::WrongChunk,
             _ => DiskFault::Other,
         }
     }
@@ -53,11 +57,37 @@ fn in_short(text: String) -> String {
 /// # Errors
 /// The errors of [`Receiver::finish_linked`].
 pub(crate) fn finish(receiver: Receiver, kept_as: KeptAs, links: &[Link]) -> Result<ObjectInfo, BlobError> {
-    let kind = match kept_as {
+    receiver.finish_linked(kind_of(kept_as), links)
+}
+
+/// Makes an object of the received chunks, durable on return, and links names to it.
+///
+/// # Errors
+/// The errors of [`ChunkReceiver::finish`].
+pub(crate) fn finish_chunks(
+    receiver: &ChunkReceiver,
+    kept_as: KeptAs,
+    links: &[Link],
+) -> Result<ObjectInfo, BlobError> {
+    receiver.finish(kind_of(kept_as), links)
+}
+
+/// Checks a chunk, given in pieces, and writes it if it is linked.
+///
+/// # Errors
+/// The errors of [`ChunkReceiver::place`].
+pub(crate) fn place(receiver: &ChunkReceiver, index: u64, pieces: &[Bytes]) -> Result<Placed, BlobError> {
+    Ok(match receiver.place(index, pieces)? {
+        ChunkFate::Linked => Placed::Linked,
+        ChunkFate::Unlinked { reached } => Placed::Wrong { reached },
+    })
+}
+
+fn kind_of(kept_as: KeptAs) -> Kind {
+    match kept_as {
         KeptAs::Replica => Kind::Replica,
         KeptAs::Requested => Kind::Requested,
-    };
-    receiver.finish_linked(kind, links)
+    }
 }
 
 /// Marks an object that is already here as belonging here, under these names, and renews its lease. Returns whether it

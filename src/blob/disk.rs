@@ -529,13 +529,11 @@ pub(super) mod faulty {
             self.0.stamp()
         }
         fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-            if self.is_below("objects") {
-                let hook = self.1.on_read.lock().unwrap().clone();
-                if let Some(hook) = hook {
-                    hook(&self.2, offset);
-                }
-            }
             let stored = self.is_below("objects") || self.is_below("incoming");
+            let hook = self.1.on_read.lock().unwrap().clone();
+            if let Some(hook) = hook.filter(|_| stored) {
+                hook(&self.2, offset);
+            }
             if stored && self.1.unreadable.load(Ordering::SeqCst) {
                 return Err(rustix::io::Errno::IO.into());
             }

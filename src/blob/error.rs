@@ -187,14 +187,6 @@ pub enum BlobError {
         /// The number of bytes that lay here from an earlier transfer: this sender is not at fault for them.
         resumed: u64,
     },
-    /// A chunk does not lead to the next midstate of the trusted outboard. The chunk is removed.
-    #[error("chunk {chunk} of {content} arrived corrupt; it was refused")]
-    ChunkMismatch {
-        /// The content id of the object.
-        content: ContentId,
-        /// The index of the chunk, counted from zero.
-        chunk: u64,
-    },
     /// The outboard belongs to a file of another length, or is malformed.
     #[error("outboard of {content}: {source}")]
     Outboard {

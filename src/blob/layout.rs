@@ -108,6 +108,15 @@ impl Layout {
         self.incoming().join(format!("{content}{PART_SUFFIX}"))
     }
 
+    pub fn marks(&self, content: &ContentId) -> PathBuf {
+        self.incoming().join(format!("{content}{MARKS_SUFFIX}"))
+    }
+
+    /// The object of which a file in incoming/ has the marks; `None` for other files.
+    pub fn content_of_marks(name: &std::ffi::OsStr) -> Option<ContentId> {
+        name.to_str()?.strip_suffix(MARKS_SUFFIX)?.parse().ok()
+    }
+
     /// The object of which a file in incoming/ is a part; `None` for other files.
     pub fn content_of_part(name: &std::ffi::OsStr) -> Option<ContentId> {
         name.to_str()?.strip_suffix(PART_SUFFIX)?.parse().ok()
@@ -358,6 +367,7 @@ pub(super) const PEER_FILE: &str = "peer.toml";
 /// The file name of the index.
 pub const INDEX: &str = "index.redb";
 pub(super) const PART_SUFFIX: &str = ".part";
+const MARKS_SUFFIX: &str = ".marks";
 
 const OBJECTS: &str = "objects";
 const OUTBOARDS: &str = "outboards";

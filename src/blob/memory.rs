@@ -500,7 +500,8 @@ impl Write {
 
     fn undo(&self, bytes: &mut Vec<u8>) {
         bytes.resize(self.old_length as usize, 0);
-        let at = self.offset as usize;
+        // Bytes that were written beyond the end had none before.
+        let at = (self.offset as usize).min(bytes.len());
         bytes[at..at + self.old.len()].copy_from_slice(&self.old);
     }
 }

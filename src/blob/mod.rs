@@ -11,6 +11,7 @@
 //!   names/report.pdf              relative symbolic link to an object held here
 //!   received/report.pdf           what was requested here, under its own name
 //!   incoming/abcdef….part         partial transfers, resumed from the last whole chunk
+//!   incoming/abcdef….marks        which chunks of a part are there for certain
 //!   incoming/N.tmp                on their way to their place; removed when the store opens
 //!   quarantine/                   what failed verification, with the reason beside it
 //!   records/N.base, N.log         a second copy of the name records, for a lost index
@@ -32,6 +33,7 @@ mod bulk;
 mod change;
 mod check;
 mod checks;
+mod chunks;
 mod claim;
 mod digests;
 mod discard;
@@ -53,9 +55,11 @@ mod layout;
 mod leases;
 mod links;
 mod log;
+mod marks;
 mod memory;
 mod notice;
 mod open;
+mod part;
 mod promises;
 mod rebuild;
 mod receive;
@@ -79,6 +83,7 @@ mod wish;
 pub use backend::{is_in_use, occupy};
 pub use bulk::{BulkWriter, Cache};
 pub use change::{KeptName, KeptRecord, ObjectRow};
+pub use chunks::{ChunkFate, ChunkReceiver};
 pub(crate) use disk::is_sync_unsupported;
 pub use disk::{Access, Disk, DiskFile, RealDisk, Stamp, Stat, SyncError};
 pub use error::BlobError;

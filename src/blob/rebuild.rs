@@ -91,13 +91,16 @@ fn done(result: Result<()>) -> Result<bool> {
     }
 }
 
-/// Removes temporary files, and parts of objects that are complete.
+/// Removes temporary files, parts of objects that are complete, and marks without a part.
 fn clean_incoming(layout: &Layout, index: &Index) -> Result<()> {
     let folder = layout.incoming();
     for name in layout.disk.read_dir(&folder).during("list", &folder)? {
-        let done = match Layout::content_of_part(&name) {
-            Some(content) => index.object(&content)?.is_some(),
-            None => name.to_string_lossy().ends_with(TEMPORARY_SUFFIX),
+        let done = match (Layout::content_of_part(&name), Layout::content_of_marks(&name)) {
+            (Some(content), _) => index.object(&content)?.is_some(),
+            (None, Some(content)) => {
+                index.object(&content)?.is_some() || layout.disk.stat(&layout.part(&content)).is_err()
+            }
+            (None, None) => name.to_string_lossy().ends_with(TEMPORARY_SUFFIX),
         };
         if done {
             layout.remove_quietly(&folder.join(&name));

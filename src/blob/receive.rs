@@ -1,4 +1,4 @@
-//! Receiving an object: it is hashed while it is written, checked, and made visible in one step.
+//! Receiving an object in order: it is hashed while it is written, checked, and made visible in one step.
 //!
 //! The order that makes a file durable: bytes and mode synced, outboard synced and in its place, object renamed into
 //! its place, its folder synced, index committed. Until the rename the bytes lie in incoming/, where a later transfer
@@ -8,31 +8,27 @@ use std::io::IoSlice;
 use std::time::{Duration, SystemTime};
 
 use super::bulk::Cache;
-use super::change::Change;
 use super::claim::Claim;
-use super::disk::{Access, DiskFile, read_full_at};
+use super::disk::read_full_at;
 use super::error::{BlobError, IoContext, Result, is_unreadable};
-use super::layout::{Layout, OBJECT_MODE};
-use super::promises::Promise;
+use super::layout::Layout;
+use super::marks::{Kept, runs_of};
+use super::part::Part;
 use super::store::Store;
 use super::tables::Kind;
 use crate::id::ContentId;
-use crate::outboard::{CHUNK_BYTES, ChunkHasher, Midstate, Outboard, OutboardError};
-use crate::wire::{Link, ObjectInfo, limits};
+use crate::outboard::{CHUNK_BYTES, ChunkHasher, Complete, Midstate};
+use crate::wire::{Link, ObjectInfo};
 
 /// One object on its way in. If it is dropped before its end, its bytes stay, so that the transfer can be resumed.
 pub struct Receiver {
-    store: Store,
-    content: ContentId,
-    length: u64,
-    file: Box<dyn DiskFile>,
+    part: Part,
     hasher: ChunkHasher,
-    trusted: Option<Outboard>,
     resumed: u64,
+    /// The whole chunks from the beginning on that are marked.
+    marked: u64,
     /// Whether the part file is gone after a failed write; then no more bytes are taken.
     abandoned: bool,
-    promise: Promise,
-    _claim: Claim,
 }
 
 impl Store {
@@ -43,35 +39,13 @@ impl Store {
     /// object is complete, [`BlobError::NoRoom`] or [`BlobError::NoRoomLately`] when it does not fit, and the errors of
     /// the disk.
     pub fn receive(&self, content: ContentId, length: u64) -> Result<Receiver> {
-        self.layout().check()?;
-        if length > limits::FILE_BYTES_MAX {
-            return Err(BlobError::TooLong { length });
-        }
-        let claim = Claim::new(self.receiving(), content)?;
-        // This check holds the claim, so no other receiver is under way. "Already here" applies only to checked bytes;
-        // wrong bytes make room for the right ones.
-        if self.check(&content)? {
-            return Err(BlobError::AlreadyHere { content });
-        }
-        let part = self.layout().disk.stat(&self.layout().part(&content));
-        let mut receiver = Receiver {
-            promise: self.promise(length, part.map_or(0, |part| part.length()))?,
-            file: open_part(self, &content, length)?,
-            store: self.clone(),
-            content,
-            length,
-            hasher: ChunkHasher::default(),
-            trusted: None,
-            resumed: 0,
-            abandoned: false,
-            _claim: claim,
-        };
-        receiver.resume()?;
+        let (part, kept) = Part::open(self, content, length, false)?;
+        let hasher = ChunkHasher::default();
+        let mut receiver = Receiver { part, hasher, resumed: 0, marked: 0, abandoned: false };
+        receiver.resume(&kept)?;
         Ok(receiver)
     }
-}
 
-impl Store {
     /// Removes parts that no transfer continues: parts that were not written to for `unused_for`, and the oldest of
     /// more than `keep_max`. Returns the number of removed parts.
     ///
@@ -95,7 +69,7 @@ impl Store {
             if (is_old || rank >= keep_max)
                 && let Ok(_claim) = Claim::new(self.receiving(), content)
             {
-                layout.remove_quietly(&layout.part(&content));
+                self.remove_part(&content);
                 removed += 1;
             }
         }
@@ -106,16 +80,15 @@ impl Store {
 impl Receiver {
     /// The content id of the object.
     pub fn content(&self) -> ContentId {
-        self.content
+        self.part.content
     }
 
     /// The length of the object, in bytes.
     pub fn length(&self) -> u64 {
-        self.length
+        self.part.length
     }
 
-    /// The offset of the next wanted byte. It is a whole number of chunks at first and after a
-    /// [`BlobError::ChunkMismatch`].
+    /// The offset of the next wanted byte. It is a whole number of chunks at first.
     pub fn offset(&self) -> u64 {
         self.hasher.offset()
     }
@@ -130,44 +103,12 @@ impl Receiver {
         self.hasher.midstates()
     }
 
-    /// Makes each chunk be checked against the next midstate of this outboard from now on. Chunks that are already here
-    /// and do not match are dropped without an error, and [`Receiver::offset`] goes back.
-    ///
-    /// # Errors
-    /// [`BlobError::Outboard`] when the outboard is for a file of another length.
-    pub fn check_against(&mut self, outboard: &Outboard) -> Result<()> {
-        if outboard.length() != self.length {
-            let found = outboard.midstates().len() as u64;
-            let expected = crate::outboard::chunk_count(self.length) - 1;
-            let source = OutboardError::Count { length: self.length, expected, found };
-            return Err(BlobError::Outboard { content: self.content, source });
-        }
-        let pairs = self.hasher.midstates().iter().zip(outboard.midstates());
-        let good = pairs.take_while(|(ours, theirs)| ours == theirs).count();
-        self.trusted = Some(outboard.clone());
-        let comparable = self.hasher.midstates().len().min(outboard.midstates().len());
-        if good < comparable { self.rewind(good as u64) } else { Ok(()) }
-    }
-
-    /// Drops the bytes of an incomplete chunk when another sender begins: each chunk is to come from one sender, so
-    /// that a wrong chunk identifies its sender.
-    ///
-    /// # Errors
-    /// The errors of the disk.
-    pub fn drop_part_of_chunk(&mut self) -> Result<()> {
-        let whole = self.offset() / CHUNK_BYTES;
-        if self.abandoned || self.offset().is_multiple_of(CHUNK_BYTES) || self.offset() == self.length {
-            return Ok(());
-        }
-        self.rewind(whole)
-    }
-
     /// Takes the next bytes.
     ///
     /// # Errors
-    /// [`BlobError::Overrun`] for more bytes than the length; none of the piece is taken. [`BlobError::ChunkMismatch`]
-    /// against a trusted outboard; the chunk is dropped, and the receiver continues from [`Receiver::offset`].
-    /// [`BlobError::Io`] when the disk is full or fails; all bytes so far are removed, and the receiver is at its end.
+    /// [`BlobError::Overrun`] for more bytes than the length; none of the piece is taken. [`BlobError::Io`] when the
+    /// disk is full or fails; all bytes so far are removed, and the receiver is at its end. [`BlobError::Sync`] poisons
+    /// the store.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.write_pieces(&[bytes])
     }
@@ -177,50 +118,51 @@ impl Receiver {
     /// # Errors
     /// The errors of [`Receiver::write`]; none of the pieces is taken if they are too long.
     pub fn write_pieces<P: AsRef<[u8]>>(&mut self, pieces: &[P]) -> Result<()> {
-        self.store.layout().check()?;
+        self.part.store.layout().check()?;
         if self.abandoned {
             return Err(self.incomplete());
         }
         let length: u64 = pieces.iter().map(|piece| piece.as_ref().len() as u64).sum();
-        if length > self.length - self.offset() {
-            return Err(BlobError::Overrun { content: self.content, length: self.length });
+        if length > self.part.length - self.offset() {
+            return Err(BlobError::Overrun { content: self.part.content, length: self.part.length });
         }
-        let mut checked = Vec::with_capacity(pieces.len() + 1);
+        let mut hashed = Vec::with_capacity(pieces.len() + 1);
         for piece in pieces {
             let mut piece = piece.as_ref();
             while !piece.is_empty() {
                 let room = CHUNK_BYTES - self.offset() % CHUNK_BYTES;
-                let (part, rest) = piece.split_at(piece.len().min(room as usize));
-                self.hasher.update(part);
-                checked.push(IoSlice::new(part));
+                let (bytes, rest) = piece.split_at(piece.len().min(room as usize));
+                self.hasher.update(bytes);
+                hashed.push(IoSlice::new(bytes));
                 if self.offset().is_multiple_of(CHUNK_BYTES) {
-                    self.check_last_chunk()?;
-                    self.write_checked(&mut checked)?;
+                    self.write_hashed(&mut hashed)?;
+                    self.part.note_stamp();
+                    self.mark()?;
                 }
                 piece = rest;
             }
         }
-        self.write_checked(&mut checked)
+        self.write_hashed(&mut hashed)
     }
 
     /// Writes the last bytes that were hashed.
-    fn write_checked(&mut self, pieces: &mut Vec<IoSlice<'_>>) -> Result<()> {
+    fn write_hashed(&mut self, pieces: &mut Vec<IoSlice<'_>>) -> Result<()> {
         let length = pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
-        let (offset, cache) = (self.offset() - length, Cache::for_length(self.length));
-        if let Err(source) = self.file.write_pieces_at(pieces, offset, cache) {
-            return Err(self.abandon(source));
+        let (offset, cache) = (self.offset() - length, Cache::for_length(self.part.length));
+        if let Err(source) = self.part.file.write_pieces_at(pieces, offset, cache) {
+            self.abandoned = true;
+            return Err(self.part.abandon(source));
         }
         pieces.clear();
-        self.promise.written(length);
+        self.part.wrote(length, self.offset());
         Ok(())
     }
 
     /// Checks the whole object, and makes it durable and visible.
     ///
     /// # Errors
-    /// [`BlobError::Incomplete`] keeps the bytes. [`BlobError::Mismatch`] removes them; with a trusted outboard only
-    /// the last chunk goes, as [`BlobError::ChunkMismatch`]. [`BlobError::Sync`] poisons the store. A full disk removes
-    /// them, also if only the commit finds no room.
+    /// [`BlobError::Incomplete`] keeps the bytes. [`BlobError::Mismatch`] removes them. [`BlobError::Sync`] poisons the
+    /// store. A full disk removes them, also if only the commit finds no room.
     pub fn finish(self, kind: Kind) -> Result<ObjectInfo> {
         self.finish_linked(kind, &[])
     }
@@ -229,102 +171,42 @@ impl Receiver {
     ///
     /// # Errors
     /// The errors of [`Receiver::finish`].
-    pub fn finish_linked(mut self, kind: Kind, links: &[Link]) -> Result<ObjectInfo> {
-        self.store.layout().check()?;
-        if self.abandoned || self.offset() != self.length {
+    pub fn finish_linked(self, kind: Kind, links: &[Link]) -> Result<ObjectInfo> {
+        self.part.store.layout().check()?;
+        if self.abandoned || self.offset() != self.part.length {
             return Err(self.incomplete());
         }
-        let (found, outboard) = self.hasher.clone().finish();
-        if found != self.content {
-            return Err(self.refuse(found));
+        let content = self.part.content;
+        match Complete::hashed(self.hasher, &content) {
+            Ok(complete) => self.part.become_object(&complete, kind, links),
+            Err(found) => {
+                self.part.store.remove_part(&content);
+                Err(BlobError::Mismatch { content, found, resumed: self.resumed })
+            }
         }
-        let placed = self.place(&outboard);
-        if let Err(BlobError::Sync { .. } | BlobError::Io { .. }) = placed {
-            // Bytes that a failed sync left in the page cache must not be taken for the bytes on disk.
-            self.remove_part();
-        }
-        if let Err(error) = &placed {
-            self.store.note_failed_write(self.length, error);
-        }
-        placed?;
-        self.store.note_whole_twin(&found);
-        // The bytes were hashed on their way in. The store trusts the stamp of the file that is now in its place.
-        if let Ok(stamp) = self.file.stamp() {
-            self.store.checks().note(found, stamp, self.store.now());
-        }
-        let info = ObjectInfo { content: found, length: self.length, outboard: outboard.digest() };
-        let linked = links.iter().take(limits::LINKS_PER_OBJECT_MAX).map(|link| Change::Link {
-            name: link.name.clone(),
-            clock: link.clock,
-            content: Some(found),
-        });
-        // Another peer counts on this copy from now on.
-        self.store.uses().promised(&found);
-        // The bytes were hashed on their way in, so the object counts as verified from the beginning.
-        let now = self.store.wall_ms();
-        let came = [
-            Change::Object(info, kind),
-            Change::Used(vec![(found, now)]),
-            Change::Verified(vec![(found, now)]),
-        ];
-        if let Err(error) = self.store.index().submit(came.into_iter().chain(linked)) {
-            self.store.note_failed_write(self.length, &error);
-            self.take_back();
-            return Err(error);
-        }
-        self.store.promises().succeeded(self.length);
-        for link in links.iter().take(limits::LINKS_PER_OBJECT_MAX) {
-            self.store.show_link(&link.name);
-        }
-        Ok(info)
     }
 
     /// Gives the transfer up for good: the sender does not want the bytes kept.
     pub fn discard(mut self) {
         self.abandoned = true;
-        self.store.layout().remove_quietly(&self.store.layout().part(&self.content));
+        self.part.store.remove_part(&self.part.content);
     }
 
-    /// Puts the bytes, the outboard, the name and the folder in place, in this order.
-    fn place(&self, outboard: &Outboard) -> Result<()> {
-        let layout = self.store.layout();
-        let part = layout.part(&self.content);
-        self.file.set_mode(OBJECT_MODE).during("make read-only", &part)?;
-        layout.sync_file(&*self.file, &part)?;
-        if !outboard.midstates().is_empty() {
-            layout.publish_bytes(&outboard.to_bytes(), &layout.outboard(&self.content))?;
+    /// Goes on behind the chunks of an earlier transfer, and cuts off what follows them. Marked chunks are believed while
+    /// nobody else has written to the part; all others are hashed. A part with holes serves as far as it is marked.
+    fn resume(&mut self, kept: &Kept) -> Result<()> {
+        let path = self.part.store.layout().part(&self.part.content);
+        let here = self.part.file.stamp().during("read", &path)?.length.min(self.part.length);
+        if kept.trusted {
+            let mut prefix = kept.prefix();
+            prefix.truncate((here / CHUNK_BYTES) as usize);
+            self.hasher = ChunkHasher::resume(prefix);
+            self.marked = if self.part.has_marks() { self.offset() / CHUNK_BYTES } else { 0 };
         }
-        let object = layout.object(&self.content);
-        layout.publish_by(&object, || {
-            // The lock ensures that a fault found in an earlier file of this object is not attributed to this one.
-            let _lock = self.store.object_locks().lock(&self.content.0);
-            layout.disk.rename(&part, &object)
-        })
-    }
-
-    /// Removes an object from its place that the index did not take: it would be unknown, and would take the room that
-    /// the next try needs. After a failed sync nothing is touched.
-    fn take_back(&self) {
-        let layout = self.store.layout();
-        let object = layout.object(&self.content);
-        let _lock = self.store.object_locks().lock(&self.content.0);
-        let is_own = |own| layout.disk.stat(&object).is_ok_and(|there| there.stamp.is_same_file(&own));
-        if layout.check().is_ok() && self.file.stamp().is_ok_and(is_own) {
-            self.store.checks().forget(&self.content);
-            self.cut();
-            layout.remove_quietly(&object);
-            layout.remove_quietly(&layout.outboard(&self.content));
-        }
-    }
-
-    /// Hashes the whole chunks of an earlier transfer, and cuts off what follows them.
-    fn resume(&mut self) -> Result<()> {
-        let path = self.store.layout().part(&self.content);
-        let here = self.file.stamp().during("read", &path)?.length.min(self.length);
-        let whole = here / CHUNK_BYTES;
+        let whole = if kept.scattered { self.offset() / CHUNK_BYTES } else { here / CHUNK_BYTES };
         let mut chunk = vec![0; if whole > 0 { CHUNK_BYTES as usize } else { 0 }];
-        for index in 0..whole {
-            match read_full_at(&*self.file, &mut chunk, index * CHUNK_BYTES) {
+        for index in self.offset() / CHUNK_BYTES..whole {
+            match read_full_at(&*self.part.file, &mut chunk, index * CHUNK_BYTES) {
                 Ok(read) if read == chunk.len() => self.hasher.update(&chunk),
                 // Bytes that the disk cannot read are received again.
                 Err(error) if !is_unreadable(&error) => return Err(error).during("read", &path),
@@ -332,92 +214,31 @@ impl Receiver {
             }
         }
         self.resumed = self.offset();
-        self.file.set_length(self.offset()).during("cut", &path)
+        self.part.wrote(0, self.offset());
+        self.part.file.set_length(self.offset()).during("cut", &path)?;
+        self.part.note_stamp();
+        Ok(())
     }
 
-    /// Checks, with a trusted outboard, that the chunk that has just become complete leads to the next midstate.
-    fn check_last_chunk(&mut self) -> Result<()> {
-        let whole = self.hasher.midstates().len();
-        if whole == 0 || !self.offset().is_multiple_of(CHUNK_BYTES) {
+    /// Syncs and marks the chunks so far, if it is time.
+    fn mark(&mut self) -> Result<()> {
+        let midstates = self.hasher.midstates();
+        let whole = midstates.len() as u64;
+        if whole - self.marked < self.part.store.checkpoint_chunks() || self.offset() == self.part.length {
             return Ok(());
         }
-        let expected = self.trusted.as_ref().and_then(|outboard| outboard.midstates().get(whole - 1));
-        if expected.is_none_or(|expected| *expected == self.hasher.midstate()) {
-            return Ok(());
-        }
-        let chunk = whole as u64 - 1;
-        self.rewind(chunk)?;
-        Err(BlobError::ChunkMismatch { content: self.content, chunk })
-    }
-
-    fn rewind(&mut self, chunks: u64) -> Result<()> {
-        self.hasher.rewind(chunks);
-        self.resumed = self.resumed.min(self.offset());
-        let path = self.store.layout().part(&self.content);
-        self.file.set_length(self.offset()).during("cut", &path)
-    }
-
-    /// Decides what to do with a complete file that does not match.
-    fn refuse(&mut self, found: ContentId) -> BlobError {
-        let last = crate::outboard::chunk_count(self.length) - 1;
-        if self.trusted.is_some() && last > 0 {
-            // All chunks before the last agreed with the outboard; they may serve another transfer.
-            return match self.rewind(last) {
-                Ok(()) => BlobError::ChunkMismatch { content: self.content, chunk: last },
-                Err(error) => error,
-            };
-        }
-        self.store.layout().remove_quietly(&self.store.layout().part(&self.content));
-        BlobError::Mismatch { content: self.content, found, resumed: self.resumed }
+        let state = |index: u64| match index {
+            0 => Some(Midstate::INITIAL),
+            _ => midstates.get(index as usize - 1).copied(),
+        };
+        let runs = runs_of(self.marked..whole, state);
+        self.part.checkpoint(&runs)?;
+        self.marked = whole;
+        Ok(())
     }
 
     fn incomplete(&self) -> BlobError {
         let offset = if self.abandoned { 0 } else { self.offset() };
-        BlobError::Incomplete { content: self.content, offset, length: self.length }
-    }
-
-    fn abandon(&mut self, source: std::io::Error) -> BlobError {
-        self.abandoned = true;
-        self.remove_part();
-        let path = self.store.layout().part(&self.content);
-        let error = BlobError::Io { doing: "write", path, source };
-        self.store.note_failed_write(self.length, &error);
-        error
-    }
-
-    /// Removes the part and frees its blocks.
-    fn remove_part(&self) {
-        self.cut();
-        self.store.layout().remove_quietly(&self.store.layout().part(&self.content));
-    }
-
-    /// Frees the blocks of the file, which the open handle would keep until the receiver is dropped.
-    fn cut(&self) {
-        if let Err(error) = self.file.set_length(0) {
-            tracing::warn!(content = %self.content, %error, "cannot cut what was received");
-        }
-    }
-}
-
-impl Store {
-    /// The length in bytes of an object's partial transfer in incoming/; 0 if incoming/ has no part of the object.
-    pub fn received_bytes(&self, content: &ContentId) -> u64 {
-        self.layout().disk.stat(&self.layout().part(content)).map_or(0, |part| part.length())
-    }
-}
-
-fn open_part(store: &Store, content: &ContentId, length: u64) -> Result<Box<dyn DiskFile>> {
-    let (disk, path) = (&store.layout().disk, store.layout().part(content));
-    match disk.stat(&path) {
-        Ok(_) => {
-            // A crash between chmod and rename leaves the part read-only.
-            disk.set_mode(&path, 0o600).during("open", &path)?;
-            disk.open(&path, Access::Update).during("open", &path)
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let file = disk.create(&path).during("create", &path)?;
-            Ok(store.with_twin(content, length, file))
-        }
-        Err(error) => Err(error).during("open", &path),
+        BlobError::Incomplete { content: self.part.content, offset, length: self.part.length }
     }
 }

@@ -1,6 +1,7 @@
 //! The store of one data directory: its parts, and reading what is in it.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -61,6 +62,8 @@ struct Shared {
     base: Mutex<()>,
     /// Verifications that are not in the index yet.
     gathered: Gathered,
+    /// The number of chunks after which a transfer syncs and marks them.
+    checkpoint: AtomicU64,
 }
 
 impl Store {
@@ -85,6 +88,7 @@ impl Store {
             unsettled: Mutex::default(),
             base: Mutex::default(),
             gathered: Gathered::default(),
+            checkpoint: AtomicU64::new(CHECKPOINT_CHUNKS),
         };
         Store { shared: Arc::new(shared) }
     }
@@ -92,6 +96,16 @@ impl Store {
     /// The data directory.
     pub fn dir(&self) -> &Path {
         &self.layout().root
+    }
+
+    /// Syncs and marks the chunks of transfers whenever so many have come, at least one. After a kill, a transfer goes on
+    /// from its marked chunks without hashing them again; fewer chunks cost more syncs. 32 at first.
+    pub fn checkpoint_every(&self, chunks: u64) {
+        self.shared.checkpoint.store(chunks.max(1), Ordering::Relaxed);
+    }
+
+    pub(super) fn checkpoint_chunks(&self) -> u64 {
+        self.shared.checkpoint.load(Ordering::Relaxed)
     }
 
     /// Whether nothing is written any more after a failed sync.
@@ -397,3 +411,6 @@ impl ObjectReader {
     /// The longest piece: large enough that a system call costs little beside it.
     pub const PIECE_BYTES_MAX: usize = limits::PIECE_BYTES;
 }
+
+/// The number of chunks after which a transfer is marked, if nothing else is set: 32 MiB.
+const CHECKPOINT_CHUNKS: u64 = 32;

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::remedy;
-use crate::config::{ByteLimit, Interval, RepairSettings};
+use crate::config::{ByteLimit, Interval, RateSettings, RepairSettings};
 use crate::peer::{Entrance, StartOptions};
 use crate::wire::Address;
 
@@ -66,6 +66,12 @@ pub(super) struct PeerArgs {
     /// The most bytes a second that this peer sends for repair [default: no limit]
     #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
     repair_rate: Option<u64>,
+    /// The most bytes of files a second that this peer sends to other peers [default: no limit]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
+    upload_rate: Option<u64>,
+    /// The most bytes of files a second that this peer takes from other peers [default: no limit]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
+    download_rate: Option<u64>,
     /// How long a stream may be silent while bytes are due, in seconds
     #[arg(long, value_name = "SECONDS", env = "QUOIT_STREAM_SILENCE", hide = true)]
     stream_silence: Option<Interval>,
@@ -112,7 +118,9 @@ impl PeerArgs {
             away_limit: self.away_limit.unwrap_or(default.away_limit),
             rate_bytes_s: self.repair_rate,
         };
-        repair.validate().map_err(|error| Misuse(remedy::settings(&error)))?;
+        let rates = RateSettings { upload_bytes_s: self.upload_rate, download_bytes_s: self.download_rate };
+        let checked = repair.validate().and_then(|()| rates.validate());
+        checked.map_err(|error| Misuse(remedy::settings(&error)))?;
         let mut start = StartOptions {
             number,
             data_dir: self.data_dir,
@@ -122,6 +130,7 @@ impl PeerArgs {
             advertise: self.advertise,
             interval,
             repair,
+            rates,
             capacity: self.capacity,
             reserve: self.reserve,
             scrub_every: self.scrub_every,

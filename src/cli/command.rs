@@ -14,7 +14,9 @@ use clap::{CommandFactory as _, Parser as _};
 
 use super::asked::Asked;
 use crate::id::{FileName, escaped};
-use crate::peer::{StopSpan, StoreOptions, VersionChoice, Wait, Wanted, nearest, versioned, word_list};
+use crate::peer::{
+    ByteRange, StopSpan, StoreOptions, VersionChoice, Wait, Wanted, nearest, versioned, word_list,
+};
 
 /// One command to a peer.
 #[derive(Debug, clap::Subcommand)]
@@ -159,6 +161,9 @@ pub(super) struct RequestArgs {
     /// Replace PATH, if it exists, or the files in it that differ
     #[arg(long, requires = "output_path")]
     pub(super) overwrite: bool,
+    /// Only the bytes from A to B, counted from 0, both included; they go to standard output (-o -)
+    #[arg(long, value_name = "A-B", requires = "output_path")]
+    pub(super) range: Option<ByteRange>,
     #[command(flatten)]
     pub(super) output: OutputArgs,
 }

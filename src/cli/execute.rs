@@ -19,8 +19,8 @@ use super::{
     DEGRADED, DONE, FAILED, NOT_FOUND, UNSAFE, format, json, progress, remedy, space, tables, verdict,
 };
 use crate::peer::{
-    Failure, LeaveReport, ObjectBytes, Place, PlaceError, Progress, RequestReport, StopAnswer, StoreOptions,
-    Wanted, WriteError, nearest, peer_list,
+    ByteRange, Failure, LeaveReport, ObjectBytes, Place, PlaceError, Progress, RequestReport, StopAnswer,
+    StoreOptions, Wanted, WriteError, nearest, peer_list,
 };
 
 /// The peer and the output of a command.
@@ -293,6 +293,9 @@ impl Executor<'_> {
     }
 
     async fn request(&self, args: &RequestArgs) -> u8 {
+        if let Some(range) = args.range {
+            return self.range(args, range).await;
+        }
         if args.asked.within.is_some() {
             return self.bring_part(args).await;
         }
@@ -325,6 +328,34 @@ impl Executor<'_> {
                 self.say(args.output.json, &json::request(&report, path), || format::request(&report, path))
             }
             Err(failure) => self.fail_with(&failure, &remedy::request(&failure, wanted)),
+        }
+    }
+
+    /// Writes some bytes of a file to standard output, and says what proves them.
+    async fn range(&self, args: &RequestArgs, range: ByteRange) -> u8 {
+        if args.asked.within.is_some() {
+            return self
+                .fail(&Failure::new("a range is of a file with a name, not of a part of a directory"));
+        }
+        if args.output_path.as_deref() != Some(Path::new("-")) {
+            return self.fail(&Failure::new(
+                "a range goes to standard output only: --range A-B NAME -o -".to_owned(),
+            ));
+        }
+        let written = async {
+            let (report, bytes) = self.peer.read_range(&args.asked.wanted, range).await?;
+            Ok(self.write_out(bytes).await?.then_some(report))
+        };
+        match written.await {
+            Ok(Some(report)) => {
+                self.out.note(&match args.output.json {
+                    true => json::range(&report).to_string(),
+                    false => format::range(&report),
+                });
+                DONE
+            }
+            Ok(None) => DONE,
+            Err(failure) => self.fail_with(&failure, &remedy::request(&failure, &args.asked.wanted)),
         }
     }
 

@@ -7,9 +7,9 @@ use super::local_time::LocalTime;
 use super::words::quoted;
 use crate::id::{FileName, escaped};
 use crate::peer::{
-    ForgetReport, LeavePlan, LeaveReport, Listed, PeerName, PingReport, RequestReport, ScrubReport,
-    ShortFile, StatusReport, StoreReport, UnkeptFiles, Unreachable, Verifications, WhereisReport,
-    missing_list, peer_list, word_list,
+    ForgetReport, LeavePlan, LeaveReport, Listed, PeerName, PingReport, RangeProof, RangeReport,
+    RequestReport, ScrubReport, ShortFile, StatusReport, StoreReport, UnkeptFiles, Unreachable,
+    Verifications, WhereisReport, missing_list, peer_list, word_list,
 };
 use crate::wire::MissingReason;
 
@@ -61,6 +61,28 @@ pub(super) fn request(report: &RequestReport, output: Option<&str>) -> String {
         },
     ]
     .join("\n")
+}
+
+/// The text on a range of bytes that was written to standard output.
+pub(super) fn range(report: &RangeReport) -> String {
+    let what = match &report.name {
+        Some(name) => name.to_string(),
+        None => format!("sha256:{}…", report.content.short()),
+    };
+    let proof = match report.proof {
+        RangeProof::Whole => "the whole file is here and was hashed".to_owned(),
+        RangeProof::Outboard => "verified by outboard; the whole file is not here".to_owned(),
+    };
+    [
+        format!("Bytes {} of {what} ({})", report.range, size(report.length)),
+        format!("  checked     {proof}"),
+        format!("  content     sha256:{}", report.content),
+        "  written to  standard output".to_owned(),
+    ]
+    .join(
+        "
+",
+    )
 }
 
 /// The text on a departure.

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use crate::id::FileName;
 use crate::peer::{
     Doubt, ForgetReport, Hindrance, Lack, LackReason, LeavePlan, LeaveReport, Listed, MemberLine,
-    MissingCopy, PeerName, PingReport, RequestReport, RingFile, RingLine, ScrubReport, ShortFile,
-    StatusReport, StopAnswer, StopReport, StopSpan, StoreReport, Verdict, WhereisReport,
+    MissingCopy, PeerName, PingReport, RangeProof, RangeReport, RequestReport, RingFile, RingLine,
+    ScrubReport, ShortFile, StatusReport, StopAnswer, StopReport, StopSpan, StoreReport, Verdict,
+    WhereisReport,
 };
 use crate::sim::Report;
 use crate::wire::FileEntry;
@@ -49,6 +50,21 @@ pub(super) fn request(report: &RequestReport, output: Option<&str>) -> Value {
         "from": peers(&report.sources),
         "path": output.or(report.path.as_deref()),
         "took_ms": millis(report.took),
+    })
+}
+
+pub(super) fn range(report: &RangeReport) -> Value {
+    json!({
+        "name": report.name.as_ref().map(FileName::as_str),
+        "content": report.content.to_string(),
+        "length": report.length,
+        "first": report.range.first,
+        "last": report.range.last,
+        "verified_by": match report.proof {
+            RangeProof::Whole => "hash",
+            RangeProof::Outboard => "outboard",
+        },
+        "holders": peers(&report.holders),
     })
 }
 

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use crate::id::{ContentId, FileName};
 use crate::peer::{
-    Client, DropReport, EvictReport, Failure, ForgetReport, Handle, HistoryReport, LeavePlan, LeaveReport,
-    MemberLine, ObjectBytes, PinReport, PingReport, Progress, RemoveReport, RequestReport, RestoreReport,
-    RingFiles, RingLine, ScrubReport, StatusReport, StopReport, StopSpan, StoreError, StoreOptions,
-    StoreReport, TreePeer, VersionChoice, Wanted, WhereisReport,
+    ByteRange, Client, DropReport, EvictReport, Failure, ForgetReport, Handle, HistoryReport, LeavePlan,
+    LeaveReport, MemberLine, ObjectBytes, PinReport, PingReport, Progress, RangeReport, RemoveReport,
+    RequestReport, RestoreReport, RingFiles, RingLine, ScrubReport, StatusReport, StopReport, StopSpan,
+    StoreError, StoreOptions, StoreReport, TreePeer, VersionChoice, Wanted, WhereisReport,
 };
 use crate::wire::FileEntry;
 
@@ -78,6 +78,17 @@ impl PeerLink {
         match self {
             PeerLink::InProcess(peer) => Ok(peer.read(content).await?),
             PeerLink::Remote(peer) => peer.read(content, length).await,
+        }
+    }
+
+    pub(super) async fn read_range(
+        &self,
+        wanted: &Wanted,
+        range: ByteRange,
+    ) -> Answer<(RangeReport, ObjectBytes)> {
+        match self {
+            PeerLink::InProcess(peer) => Ok(peer.read_range(wanted, range).await?),
+            PeerLink::Remote(peer) => peer.read_range(wanted, range).await,
         }
     }
 

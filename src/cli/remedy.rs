@@ -188,6 +188,12 @@ pub(super) fn settings(error: &SettingsError) -> String {
         SettingsError::RepairRate { value, min } => {
             format!("--repair-rate is at least {min} bytes a second, not {value}")
         }
+        SettingsError::UploadRate { value, min } => {
+            format!("--upload-rate is at least {min} bytes a second, not {value}")
+        }
+        SettingsError::DownloadRate { value, min } => {
+            format!("--download-rate is at least {min} bytes a second, not {value}")
+        }
         _ => error.to_string(),
     }
 }

@@ -19,6 +19,7 @@ use crate::peer::{
     StoreOptions, TreeChange, TreeLine, TreeOptions, TreePlan, TreeReport, Wanted, bring_tree, find_tree,
     find_tree_of, plan_tree, store_tree,
 };
+use crate::wire::ObjectInfo;
 
 impl Executor<'_> {
     /// Stores one directory, or tells what that would do.
@@ -68,7 +69,7 @@ impl Executor<'_> {
             (None, _) => found,
             (Some(path), None) => found.only(path)?,
             (Some(path), Some(folder)) => match found.open(peer, path).await? {
-                Some(bytes) => return self.save_part(args, (found, bytes), folder).await,
+                Some(file) => return self.save_part(args, found, file, folder).await,
                 None => found.below(path)?,
             },
         };
@@ -88,10 +89,10 @@ impl Executor<'_> {
     async fn save_part(
         &self,
         args: &RequestArgs,
-        (found, bytes): (FoundTree, ObjectBytes),
+        found: FoundTree,
+        (object, bytes): (ObjectInfo, ObjectBytes),
         path: &Path,
     ) -> Result<u8, BringError> {
-        let object = *bytes.object();
         let report = RequestReport { content: object.content, length: object.length, ..found.report };
         if path.as_os_str() == "-" {
             self.write_out(bytes).await?;
@@ -121,7 +122,7 @@ impl Executor<'_> {
             let Some(path) = &asked.within else { return Ok(()) };
             let found = self.find(asked).await?;
             match found.open(self.peer.for_trees(), path).await? {
-                Some(bytes) => Ok(self.write_out(bytes).await.map(drop)?),
+                Some((_, bytes)) => Ok(self.write_out(bytes).await.map(drop)?),
                 None => Err(BringError::Peer(Failure::new(format!(
                     "{asked} is no file; `files` lists what is in it"
                 )))),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::shares::Party;
 use crate::id::Position;
-use crate::outboard::Outboard;
+use crate::outboard::{ChunkSet, Midstate};
 use crate::wire::{Link, MissingReason, ObjectInfo, StorageReply};
 
 /// Some bytes of an object, in order. Cheap to clone.
@@ -143,12 +143,6 @@ pub trait Incoming: Send + 'static {
     /// written.
     fn offset(&self) -> u64;
 
-    /// Checks the bytes that are here already against an outboard, and all further ones as they come.
-    fn check_against(&mut self, outboard: Outboard) -> impl Future<Output = Result<(), Self::Error>> + Send;
-
-    /// Drops the bytes of an incomplete chunk, so that one sender answers for each chunk.
-    fn drop_part_of_chunk(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send;
-
     /// Queues bytes to be written; waits while too many are queued. Returns false once writing has failed.
     fn write(&mut self, piece: Self::Piece) -> impl Future<Output = bool> + Send;
 
@@ -164,6 +158,47 @@ pub trait Incoming: Send + 'static {
 
     /// Throws the bytes so far away.
     fn discard(self) -> impl Future<Output = ()> + Send;
+}
+
+/// An object whose chunks are written in any order, each checked against an outboard. If dropped, the chunks so far are
+/// kept for another transfer.
+pub trait Chunks: Send + Sync + 'static {
+    /// The bytes of the object.
+    type Piece: Piece;
+    /// The errors of this peer's disk.
+    type Error: DiskError;
+
+    /// The chunks that are here, each linked to the outboard.
+    fn here(&self) -> ChunkSet;
+
+    /// Checks a chunk, given in pieces, and writes it if it is linked. Several at a time, in any order.
+    fn place(
+        &self,
+        index: u64,
+        pieces: Vec<Self::Piece>,
+    ) -> impl Future<Output = Result<Placed, Self::Error>> + Send;
+
+    /// Makes an object of the chunks, all of which are here; durable on return. Links names to it.
+    fn finish(
+        self,
+        use_as: KeptAs,
+        links: Vec<Link>,
+    ) -> impl Future<Output = Result<ObjectInfo, Self::Error>> + Send;
+
+    /// Throws the chunks so far away.
+    fn discard(self) -> impl Future<Output = ()> + Send;
+}
+
+/// The outcome for a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placed {
+    /// It is linked, and written.
+    Linked,
+    /// Its bytes, or the outboard, are not right. Nothing was written.
+    Wrong {
+        /// The state to which the bytes led.
+        reached: Midstate,
+    },
 }
 
 /// Why an object is kept here.

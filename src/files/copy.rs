@@ -19,6 +19,7 @@ use super::shares::Party;
 use super::wait::{Either, Together, race, timeout};
 use crate::chord::PhaseKind;
 use crate::id::{ContentId, Position};
+use crate::outboard::Chain;
 use crate::replica::{Copies, NotKept, StoreDuty, TransferId, store_duty};
 use crate::time::Moment;
 use crate::wire::limits::{LINKS_PER_OBJECT_MAX, REASON_BYTES_MAX};
@@ -279,9 +280,31 @@ pub async fn receive<E: Env>(
     object: ObjectInfo,
     wait: Duration,
 ) -> Result<Option<E::Incoming>, E::DiskError> {
+    once_free(env, wait, || env.receive(object)).await
+}
+
+/// Like [`receive`], for chunks in any order.
+///
+/// # Errors
+/// The reason why the disk does not take them.
+pub async fn receive_chunks<E: Env>(
+    env: &Arc<E>,
+    object: ObjectInfo,
+    chain: Chain,
+    wait: Duration,
+) -> Result<Option<E::Chunks>, E::DiskError> {
+    once_free(env, wait, || env.receive_chunks(object, chain.clone())).await
+}
+
+/// Begins to receive an object once no other transfer has it; `None` if it is here.
+async fn once_free<E: Env, T, F: Future<Output = Result<T, E::DiskError>> + Send>(
+    env: &Arc<E>,
+    wait: Duration,
+    begin: impl Fn() -> F,
+) -> Result<Option<T>, E::DiskError> {
     let deadline = env.now() + wait;
     loop {
-        match env.receive(object).await {
+        match begin().await {
             Ok(incoming) => return Ok(Some(incoming)),
             Err(error) => match error.fault() {
                 DiskFault::AlreadyHere => return Ok(None),
@@ -358,6 +381,7 @@ async fn write_and_feed<E: Env>(
     mut feed: Option<Next<E>>,
 ) -> Result<Result<(), MissingReason>, StreamError> {
     let (env, object) = (&arrival.env, given.object);
+    let is_remote = matches!(upstream, Upstream::Remote(_));
     let mut left = object.length - incoming.offset();
     let mut came = Ok(());
     let mut gives_way = std::pin::pin!(arrival.gives_way());
@@ -374,6 +398,7 @@ async fn write_and_feed<E: Env>(
             }
         };
         left = left.saturating_sub(piece.length());
+        meter(env, is_remote, &piece).await;
         arrival.came(piece.length());
         pass(env, &mut feed, Passed::Piece(piece.clone())).await;
         // When the disk has failed, the rest is still read, so that the sender hears why.
@@ -422,6 +447,13 @@ async fn write_and_feed<E: Env>(
     }))
 }
 
+/// Keeps to the limit of what other peers may send here; a task of this peer itself has none.
+async fn meter<E: Env>(env: &Arc<E>, is_remote: bool, piece: &E::Piece) {
+    if is_remote {
+        env.transfers().download.take(env, piece.length()).await;
+    }
+}
+
 fn in_short(error: &impl std::error::Error) -> String {
     shortened(error.to_string(), REASON_BYTES_MAX)
 }
@@ -450,6 +482,7 @@ async fn only_feed<E: Env>(
     mut left: u64,
     mut feed: Option<Next<E>>,
 ) -> Result<(), StreamError> {
+    let is_remote = matches!(upstream, Upstream::Remote(_));
     // No peer here keeps the bytes for later.
     if let Some(next) = &mut feed {
         next.patience = Duration::MAX;
@@ -457,6 +490,7 @@ async fn only_feed<E: Env>(
     while left > 0 {
         let piece = upstream.piece(left).await?;
         left = left.saturating_sub(piece.length());
+        meter(env, is_remote, &piece).await;
         pass(env, &mut feed, Passed::Piece(piece)).await;
         if feed.is_none() {
             // There is no peer left to take them.

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::bytes::{Answering, Asking, DiskError, GiveError, Incoming, KeptAs, Piece, Reader};
+use super::bytes::{Answering, Asking, Chunks, DiskError, GiveError, Incoming, KeptAs, Piece, Reader};
 use super::laws::Laws;
 use super::shares::Transfers;
 use crate::chord::View;
 use crate::config::KeepVersions;
 use crate::id::{ContentId, FileName, KeyRange, Position, SetDigest};
 use crate::names::{Absence, Bygones, NameHistory, NameTerms};
-use crate::outboard::Outboard;
+use crate::outboard::{Chain, Outboard};
 use crate::replica::{
     Agreements, Arrivals, DiskRoom, Grants, Holdings, LeaseTerms, NoRoom, Presence, RoomWord, TakeOver,
 };
@@ -85,6 +85,8 @@ pub trait Env: Hops {
     type DiskError: DiskError;
     /// An object that is being written.
     type Incoming: Incoming<Piece = Self::Piece, Error = Self::DiskError>;
+    /// An object whose chunks are written in any order.
+    type Chunks: Chunks<Piece = Self::Piece, Error = Self::DiskError>;
     /// The bytes that are read.
     type Reader: Reader<Piece = Self::Piece, Error = Self::DiskError>;
     /// The source of the bytes of a store: a user's file, or a client.
@@ -322,6 +324,17 @@ pub trait Env: Hops {
         self: &Arc<Self>,
         object: ObjectInfo,
     ) -> impl Future<Output = Result<Self::Incoming, Self::DiskError>> + Send;
+
+    /// A place for the chunks of an object, which come in any order and are checked against an outboard. Some of them may
+    /// be here from an earlier try.
+    ///
+    /// # Errors
+    /// The errors of [`Env::receive`].
+    fn receive_chunks(
+        self: &Arc<Self>,
+        object: ObjectInfo,
+        chain: Chain,
+    ) -> impl Future<Output = Result<Self::Chunks, Self::DiskError>> + Send;
 
     /// The number of bytes hashed so far while [`Env::receive`] checks what is here of an object already.
     fn hashed_bytes(&self, content: &ContentId) -> u64;

@@ -4,14 +4,18 @@
 //! |---|---|
 //! | `absence` | finds out whether the names of a peer that comes back still count |
 //! | `ask` | asks a peer about files, this one itself too |
+//! | `bring` | brings an object from its holders to this peer |
 //! | `bytes` | the bytes of objects, on streams and on the disk |
 //! | `compare` | finds out in which ranges of keys two peers hold something else |
 //! | `copy` | takes an object in, and passes it on |
 //! | `deliver` | gives the object of a store to its owner, which may be this peer itself |
 //! | `env` | all that the flows know of the world |
-//! | `fetch` | brings an object from its holders; gives one out on request |
+//! | `evidence` | what wrong chunks prove, and of whom |
+//! | `fetch` | the holders of one object: which are asked, and what is held against them |
 //! | `free` | frees copies that are one too many |
 //! | `find` | finds owners and replicas |
+//! | `in_order` | an object from one holder after the other |
+//! | `many` | an object from many holders at once |
 //! | `patience` | how long a store goes on without success |
 //! | `progress` | the progress of a store or request |
 //! | `push` | gives an object out |
@@ -23,8 +27,10 @@
 //! | `naming` | a change to a name, until it is acknowledged |
 //! | `offers` | answers the offers of other peers: which objects and records are wanted |
 //! | `records` | reads and writes name records |
+//! | `serve` | gives objects out to peers that ask for them |
 //! | `shares` | the limits on transfers at the same time, in all and for each peer |
 //! | `renew` | renews the leases of objects at their replicas |
+//! | `spans` | the plan of a download: which holder brings which chunks |
 //! | `repair` | rounds that make missing copies again |
 //! | `restore` | makes an earlier version of a name the current one again |
 //! | `retention` | drops the tombstones and versions that the ring keeps no longer |
@@ -44,18 +50,22 @@
 
 mod absence;
 mod ask;
+mod bring;
 mod bytes;
 mod compare;
 mod copy;
 mod deliver;
 mod env;
+mod evidence;
 mod fetch;
 mod find;
 mod free;
 mod history;
+mod in_order;
 mod laws;
 mod leases;
 mod leave;
+mod many;
 mod naming;
 mod offers;
 mod patience;
@@ -69,7 +79,9 @@ mod restore;
 mod retention;
 mod room;
 mod search;
+mod serve;
 mod shares;
+mod spans;
 mod store;
 mod takeover;
 mod trees;
@@ -77,13 +89,15 @@ mod wait;
 
 pub use absence::answer_dropped;
 pub use ask::ask_storage;
+pub use bring::bring;
 pub use bytes::{
-    Answering, Asking, DiskError, DiskFault, GiveError, Incoming, KeptAs, Piece, Reader, StreamError,
+    Answering, Asking, Chunks, DiskError, DiskFault, GiveError, Incoming, KeptAs, Piece, Placed, Reader,
+    StreamError,
 };
 pub use compare::{Compared, Comparison, answer_compare};
 pub use copy::{Arrival, Upstream, accept_object, receive};
 pub use env::{Asker, BoxFuture, Cause, Clock, CopyHere, Env, HeldPage, Hops, OfferLook, RingWish};
-pub use fetch::{Fetch, FetchError, NotOpened, Wish, answer_outboard, bring, holders_to_ask, serve_object};
+pub use fetch::{Fetch, FetchError, NotOpened, Wish, holders_to_ask};
 pub use find::{FindError, NotActive, find, find_soon, list_after, look_up, member, replicas_of};
 pub use free::{
     NotFreed, answer_may_free, answer_vouch, free_copy, free_surplus, hear_freed, tell_of_evicted,
@@ -104,7 +118,8 @@ pub use restore::{RestoreFailure, Restored, restore};
 pub use retention::keep_names;
 pub use room::tell_room;
 pub use search::{answer_who_has, holders_of, other_holders, resolve_soon};
-pub use shares::{Foreground, Pace, Party, Slot, Slots, Transfers};
+pub use serve::{answer_outboard, serve_object};
+pub use shares::{Foreground, Meter, Pace, Party, Rates, Slot, Slots, Transfers};
 pub use store::{Order, Stored, put, store};
 pub use takeover::take_over;
 pub use wait::{Either, Task, Together, race, timeout};

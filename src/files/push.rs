@@ -344,6 +344,9 @@ async fn send_bytes<E: Env>(
                 let turn = env.transfers().pace.turn(env.now(), length);
                 env.sleep_until(turn).await;
             }
+            if matches!(downstream, Downstream::Remote(_)) {
+                env.transfers().upload.take(env, length).await;
+            }
             let begun = env.now();
             match race(downstream.send(slice), notified(too_slow.as_deref())).await {
                 // It takes no more of this, from this peer; it takes other objects.

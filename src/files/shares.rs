@@ -41,22 +41,39 @@ pub struct Transfers {
     pub gives: Slots,
     /// The pace of the objects that this peer gives for repair.
     pub pace: Pace,
+    /// The limit to all bytes of objects that this peer sends to others.
+    pub upload: Meter,
+    /// The limit to all bytes of objects that others send here.
+    pub download: Meter,
+}
+
+/// The most bytes of objects that move within a second, for each purpose; `None` for no limit.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rates {
+    /// The bytes that this peer sends for repair.
+    pub repair: Option<u64>,
+    /// All that this peer sends to other peers.
+    pub upload: Option<u64>,
+    /// All that other peers send to this one.
+    pub download: Option<u64>,
 }
 
 impl Default for Transfers {
     fn default() -> Transfers {
-        Transfers::new(None)
+        Transfers::new(Rates::default())
     }
 }
 
 impl Transfers {
-    /// The slots of a peer that sends at most so many bytes a second for repair.
-    pub fn new(repair_bytes_s: Option<u64>) -> Transfers {
+    /// The slots of a peer with these limits.
+    pub fn new(rates: Rates) -> Transfers {
         Transfers {
             incoming: Slots::new(TRANSFERS_MAX, TRANSFERS_PER_PEER_MAX),
             outgoing: Slots::new(TRANSFERS_MAX, TRANSFERS_PER_PEER_MAX),
             gives: Slots::new(TRANSFERS_MAX, GIVES_PER_PEER_MAX),
-            pace: Pace { rate_bytes_s: repair_bytes_s, turns: Arc::default() },
+            pace: Pace { meter: Meter::new(rates.repair), waited_for: Arc::default() },
+            upload: Meter::new(rates.upload),
+            download: Meter::new(rates.download),
         }
     }
 
@@ -68,58 +85,73 @@ impl Transfers {
     }
 }
 
+/// A limit to the bytes that move within a second: each slice of an object waits for its turn.
+#[derive(Debug)]
+pub struct Meter {
+    rate_bytes_s: Option<u64>,
+    /// The end of the last turn that was given out.
+    taken_until: Mutex<Moment>,
+}
+
+impl Meter {
+    /// A limit of so many bytes a second; `None` for no limit.
+    pub fn new(rate_bytes_s: Option<u64>) -> Meter {
+        Meter { rate_bytes_s, taken_until: Mutex::default() }
+    }
+
+    /// The moment at which this many bytes may move. Turns that come a little late are made up for, so that late timers
+    /// do not lower the rate.
+    pub(super) fn turn(&self, now: Moment, bytes: u64) -> Moment {
+        let Some(rate) = self.rate_bytes_s else { return now };
+        let mut taken_until = lock(&self.taken_until);
+        // A receiver takes a longer silence for the end.
+        let latest = now + TURN_WAIT_MAX;
+        let begin = if now.since(*taken_until) > LATE_MAX { now } else { latest.min(*taken_until) };
+        *taken_until = begin + Duration::from_micros(bytes.saturating_mul(1_000_000) / rate.max(1));
+        begin.max(now)
+    }
+}
+
 /// The pace of repair: a slice of an object waits for its turn if there is a limit to the rate, and while people wait
 /// for other transfers of this peer.
 #[derive(Debug)]
 pub struct Pace {
-    rate_bytes_s: Option<u64>,
-    turns: Arc<Mutex<Turns>>,
-}
-
-#[derive(Debug, Default)]
-struct Turns {
+    meter: Meter,
     /// The number of transfers that people wait for.
-    waited_for: usize,
-    /// The end of the last turn that was given out.
-    taken_until: Moment,
+    waited_for: Arc<Mutex<usize>>,
 }
 
 /// A transfer that somebody waits for: until it is dropped, repair gives way to it.
 #[derive(Debug)]
-pub struct Foreground(Arc<Mutex<Turns>>);
+pub struct Foreground(Arc<Mutex<usize>>);
 
 impl Drop for Foreground {
     fn drop(&mut self) {
-        lock(&self.0).waited_for -= 1;
+        *lock(&self.0) -= 1;
     }
 }
 
 impl Pace {
     /// Begins a transfer that somebody waits for.
     pub fn foreground(&self) -> Foreground {
-        lock(&self.turns).waited_for += 1;
-        Foreground(self.turns.clone())
+        *lock(&self.waited_for) += 1;
+        Foreground(self.waited_for.clone())
     }
 
     /// Whether slices wait for turns at the moment.
     pub(super) fn is_slow(&self) -> bool {
-        self.rate_bytes_s.is_some() || lock(&self.turns).waited_for > 0
+        self.meter.rate_bytes_s.is_some() || *lock(&self.waited_for) > 0
     }
 
     /// The moment at which this many bytes of repair may go.
     pub(super) fn turn(&self, now: Moment, bytes: u64) -> Moment {
-        let Some(rate) = self.rate_bytes_s else { return now };
-        let mut turns = lock(&self.turns);
-        // A receiver takes a longer silence for the end.
-        let begin = turns.taken_until.clamp(now, now + TURN_WAIT_MAX);
-        turns.taken_until = begin + Duration::from_micros(bytes.saturating_mul(1_000_000) / rate.max(1));
-        begin
+        self.meter.turn(now, bytes)
     }
 
     /// The pause after a slice that took so long to send, while people wait for other transfers. On a line that is full
     /// a slice takes long, and the pause leaves time to the others; on a free one there is nothing to give way to.
     pub(super) fn pause(&self, took: Duration) -> Duration {
-        match lock(&self.turns).waited_for {
+        match *lock(&self.waited_for) {
             0 => Duration::ZERO,
             // Somebody may wait for the very object that repair brings, so that it must not stand still.
             _ => took.min(GIVE_WAY_MAX),
@@ -194,6 +226,8 @@ const TRANSFERS_PER_PEER_MAX: usize = TRANSFERS_MAX / 4;
 pub(super) const GIVES_PER_PEER_MAX: usize = 8;
 /// The longest wait of a slice for its turn.
 const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How late a turn may be so that the next ones make up for it.
+const LATE_MAX: Duration = Duration::from_millis(50);
 /// The longest pause after a slice, while people wait for other transfers.
 const GIVE_WAY_MAX: Duration = Duration::from_millis(250);
 
@@ -205,8 +239,9 @@ mod tests {
 
     #[test]
     fn repair_keeps_to_its_rate_and_gives_way() {
-        let (free, slow) = (Transfers::new(None).pace, Transfers::new(Some(1_000)).pace);
-        let now = Moment(7);
+        let slow = Transfers::new(Rates { repair: Some(1_000), ..Rates::default() }).pace;
+        let free = Transfers::default().pace;
+        let now = Moment(70_000);
         let turns = |pace: &Pace| [500, 500, 500].map(|bytes| pace.turn(now, bytes).since(now));
         assert_eq!(turns(&free), [Duration::ZERO; 3]);
         assert_eq!(turns(&slow), [0, 500, 1_000].map(Duration::from_millis));
@@ -221,6 +256,23 @@ mod tests {
         assert_eq!((free.pause(took), free.pause(TURN_WAIT_MAX)), (took, GIVE_WAY_MAX));
         drop(waited);
         assert!(!free.is_slow() && free.pause(took).is_zero());
+    }
+
+    #[test]
+    fn a_meter_makes_up_for_late_timers_and_saves_up_no_more() {
+        let meter = Meter::new(Some(1_000_000));
+        let at = |ms: u64| Moment((1_000 + ms) * 1_000);
+        assert_eq!(meter.turn(at(0), 10_000), at(0));
+        assert_eq!(meter.turn(at(0), 10_000), at(10));
+        // The timer of the second turn is 3 ms late; the fourth is in time again.
+        assert_eq!([meter.turn(at(13), 10_000), meter.turn(at(23), 10_000)], [at(20), at(30)]);
+        assert_eq!([meter.turn(at(85), 10_000), meter.turn(at(85), 10_000)], [at(85), at(85)], "45 ms late");
+        assert_eq!(
+            [meter.turn(at(900), 10_000), meter.turn(at(900), 10_000)],
+            [at(900), at(910)],
+            "too late"
+        );
+        assert_eq!(Meter::new(None).turn(at(0), u64::MAX), at(0));
     }
 
     #[test]

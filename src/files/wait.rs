@@ -11,7 +11,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::oneshot;
 
 use super::env::{Clock, Env};
-use super::shares::{Party, Slot, Slots};
+use super::shares::{Meter, Party, Slot, Slots};
 use crate::backoff::Backoff;
 
 /// Waits for the first of two futures and drops the other. If both are ready at the same time, the left one counts.
@@ -108,5 +108,15 @@ impl Slots {
     /// A slot; waits for it at most `wait`.
     pub async fn slot<E: Env>(&self, env: &Arc<E>, party: Party, wait: Duration) -> Option<Slot> {
         timeout(env, wait, self.acquire(party)).await
+    }
+}
+
+impl Meter {
+    /// Waits until this many bytes may move.
+    pub async fn take<E: Env>(&self, env: &Arc<E>, bytes: u64) {
+        let (now, turn) = (env.now(), self.turn(env.now(), bytes));
+        if turn > now {
+            env.sleep_until(turn).await;
+        }
     }
 }

@@ -13,10 +13,10 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    DropReport, EvictReport, FileEntry, ForgetReport, HistoryReport, LeavePlan, LeaveReport, MemberLine,
-    ObjectInfo, PeerName, PinReport, PingReport, RemoveReport, RequestReport, RestoreReport, RingFile,
-    RingLine, ScrubReport, ShortFile, SignedRevocation, StatusReport, StopReport, StopSpan, StoreReport,
-    Verdict, WhereisReport, limits, shortened,
+    ByteRange, DropReport, EvictReport, FileEntry, ForgetReport, HistoryReport, LeavePlan, LeaveReport,
+    MemberLine, ObjectInfo, PeerName, PinReport, PingReport, RangeReport, RemoveReport, RequestReport,
+    RestoreReport, RingFile, RingLine, ScrubReport, ShortFile, SignedRevocation, StatusReport, StopReport,
+    StopSpan, StoreReport, Verdict, WhereisReport, limits, shortened,
 };
 use crate::id::{ContentId, FileName};
 
@@ -132,6 +132,13 @@ pub enum ClientRequest {
     Revoke {
         /// Statements of the ring CA, at most [`limits::REVOKED_MAX`].
         revoked: Vec<SignedRevocation>,
+    },
+    /// Some bytes of a file, which the peer gives without keeping them. `-> Progress…, Range`, then the bytes.
+    ReadRange {
+        /// The name or the content id of the file.
+        wanted: Wanted,
+        /// The bytes.
+        range: ByteRange,
     },
     /// Makes this object, whose bytes the client has, durable in the ring without a name: a file of a tree.
     /// `-> Progress…, Placed`.
@@ -252,6 +259,8 @@ pub enum ClientReply {
         /// The peers that should have a copy, have none, and say that they have no room.
         full: Vec<PeerName>,
     },
+    /// The range whose bytes follow.
+    Range(RangeReport),
     /// An object without a name is durable.
     Placed,
     /// A requested name stands for a directory, whose tree has arrived at the peer. Its files are asked for one by one.

@@ -15,6 +15,7 @@ mod freeing;
 pub mod limits;
 mod membership;
 mod named;
+mod range;
 mod record;
 mod report;
 mod revocation;
@@ -35,6 +36,7 @@ pub use membership::{
     MembershipRequest, NeighbourReply, NeighbourRequest, Refusal, RelayFailure, Target,
 };
 pub use named::{Listed, PeerName};
+pub use range::{ByteRange, RangeProof, RangeReport};
 pub use record::{NameRecord, RecordError, RecordTarget, Replaces, SignedRecord};
 pub use report::{
     ForgetReport, LeavePlan, LeaveReport, MemberLine, Misbehaviour, MissingCopy, PingReport, RequestReport,

@@ -209,6 +209,16 @@ pub enum StorageRequest {
     HeardFull,
     /// Asks up to which date the receiver may have dropped tombstones. `-> DroppedTombstones`.
     DroppedTombstones,
+    /// Asks for a part of an object. `-> Object`, then `length` of its bytes from `offset` on, or fewer if it ends
+    /// before; or `-> NotHere`.
+    FetchRange {
+        /// The content id of the object.
+        content: ContentId,
+        /// The first byte to be sent, counted from zero.
+        offset: u64,
+        /// The number of bytes to be sent.
+        length: u64,
+    },
 }
 
 /// Why a peer may not free its copy of an object.

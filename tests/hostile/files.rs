@@ -57,7 +57,10 @@ fn object(info: ObjectInfo) -> Reply {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn corrupt_bytes() {
     a_request_survives(Fault::CorruptBytes, |_, request, honest| match (request, honest) {
-        (StorageRequest::FetchObject { .. }, Answer::Send(reply, bytes)) => {
+        (
+            StorageRequest::FetchObject { .. } | StorageRequest::FetchRange { .. },
+            Answer::Send(reply, bytes),
+        ) => {
             let mut bytes = bytes.to_vec();
             let middle = bytes.len() / 2;
             bytes[middle] ^= 1;
@@ -71,7 +74,7 @@ async fn corrupt_bytes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_length_before_the_bytes() {
     a_request_survives(Fault::WrongLength, |info, request, honest| match (request, honest) {
-        (StorageRequest::FetchObject { .. }, Answer::Send(_, bytes)) => {
+        (StorageRequest::FetchObject { .. } | StorageRequest::FetchRange { .. }, Answer::Send(_, bytes)) => {
             Answer::Send(object(ObjectInfo { length: info.length + 1, ..*info }), bytes)
         }
         (_, honest) => honest,
@@ -82,9 +85,10 @@ async fn a_wrong_length_before_the_bytes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fewer_bytes_than_said() {
     a_request_survives(Fault::WrongLength, |_, request, honest| match (request, honest) {
-        (StorageRequest::FetchObject { .. }, Answer::Send(reply, bytes)) => {
-            Answer::Send(reply, bytes.slice(..bytes.len() / 2))
-        }
+        (
+            StorageRequest::FetchObject { .. } | StorageRequest::FetchRange { .. },
+            Answer::Send(reply, bytes),
+        ) => Answer::Send(reply, bytes.slice(..bytes.len() / 2)),
         (_, honest) => honest,
     })
     .await;
@@ -93,7 +97,10 @@ async fn fewer_bytes_than_said() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_endless_stream() {
     a_request_survives(Fault::Endless, |_, request, honest| match (request, honest) {
-        (StorageRequest::FetchObject { .. }, Answer::Send(reply, bytes)) => Answer::SendForEver(reply, bytes),
+        (
+            StorageRequest::FetchObject { .. } | StorageRequest::FetchRange { .. },
+            Answer::Send(reply, bytes),
+        ) => Answer::SendForEver(reply, bytes),
         (_, honest) => honest,
     })
     .await;
@@ -102,7 +109,9 @@ async fn an_endless_stream() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_kind_of_reply() {
     a_request_survives(Fault::WrongReply, |_, request, honest| match request {
-        StorageRequest::FetchObject { .. } => Answer::Say(vec![Reply::Membership(MembershipReply::Noted)]),
+        StorageRequest::FetchObject { .. } | StorageRequest::FetchRange { .. } => {
+            Answer::Say(vec![Reply::Membership(MembershipReply::Noted)])
+        }
         _ => honest,
     })
     .await;
@@ -150,7 +159,10 @@ async fn a_fetch_that_never_begins_is_left() {
     let (ring, liar, name, bytes) = ring_with_file().await;
     // The liar announces the object, sends one byte, and keeps the stream open.
     liar.lie(|_, request, honest| match (request, honest) {
-        (Request::Storage(StorageRequest::FetchObject { .. }), Answer::Send(reply, bytes)) => Answer::Take(
+        (
+            Request::Storage(StorageRequest::FetchObject { .. } | StorageRequest::FetchRange { .. }),
+            Answer::Send(reply, bytes),
+        ) => Answer::Take(
             u64::MAX,
             vec![reply, Reply::ProtocolError(String::from_utf8_lossy(&bytes[..8]).into())],
         ),

@@ -372,6 +372,13 @@ impl Store {
                 ),
                 None => say(StorageReply::NotHere),
             },
+            StorageRequest::FetchRange { content, offset, length } => match files.get(content) {
+                Some((object, bytes, _)) => Answer::Send(
+                    Reply::Storage(StorageReply::Object(*object)),
+                    bytes.slice(*offset as usize..(*offset + *length).min(object.length) as usize),
+                ),
+                None => say(StorageReply::NotHere),
+            },
             StorageRequest::FetchOutboard { content, first } => match files.get(content) {
                 Some((object, _, outboard)) => {
                     let page = outboard.midstates().iter().skip(*first as usize).take(MIDSTATES_PER_PAGE_MAX);

@@ -81,6 +81,7 @@ const RULES: &[Rule] = &[
             "names",
             "files",
             "blob::BlobError",
+            "blob::ChunkReceiver",
             "blob::Freeing",
             "blob::Kind",
             "blob::Loss",

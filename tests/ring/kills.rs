@@ -26,7 +26,7 @@ fn a_kill_under_load_loses_nothing() {
             let (victim, writer) = (FIVE[first], FIVE[(first + 1 + round % 4) % FIVE.len()]);
             let kill_after = rng.random_range(1..EDITS);
             let kill = || ring.peer(victim).kill();
-            acknowledged.change_during(&ring, (writer, &round.to_string()), (kill_after, kill));
+            acknowledged.change_during(&ring, (writer, &round.to_string()), (kill_after, false, kill));
             ring.kill(&[victim]);
             acknowledged.check(&ring);
             ring.begin_run(victim);

@@ -1,12 +1,13 @@
 //! Changes that a client makes while peers die, and the model of what was acknowledged.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use super::harness::Ring;
-use crate::eventually::eventually;
+use crate::eventually::{eventually, eventually_within};
 
 /// The changes that were acknowledged.
 #[derive(Default)]
@@ -24,10 +25,13 @@ type Edits = Vec<(String, Option<Option<Vec<u8>>>)>;
 /// The number of names that are changed in a round.
 pub const EDITS: usize = 12;
 
+/// Longer than any command takes, one whose peer has died among them: its client waits for a minute.
+const COMMAND_TIME_MAX: Duration = Duration::from_secs(180);
+
 impl Acknowledged {
     /// Changes the names of a round through a peer; all changes must succeed.
     pub fn change(&mut self, ring: &Ring, writer: u8, round: &str) {
-        self.change_during(ring, (writer, round), (1, || ()));
+        self.change_during(ring, (writer, round), (1, false, || ()));
         let lacking: Vec<_> = (0..EDITS)
             .map(|i| format!("{round} {i}"))
             .filter(|name| !self.names.contains_key(name))
@@ -35,19 +39,25 @@ impl Acknowledged {
         assert!(lacking.is_empty(), "not acknowledged: {lacking:?}");
     }
 
-    /// Changes the names of a round through a peer, and calls `fail` as soon as so many of them are changed; the changes go on.
+    /// Changes the names of a round through a peer, and calls `fail` as soon as so many of them are changed. The changes go
+    /// on, unless the peer and its clients fail with it.
     pub fn change_during(
         &mut self,
         ring: &Ring,
         (writer, round): (u8, &str),
-        (after, fail): (usize, impl FnOnce()),
+        (after, writer_fails, fail): (usize, bool, impl FnOnce()),
     ) {
-        let (files, done, change) = (tempfile::tempdir().unwrap(), AtomicUsize::new(0), self.changes);
+        let (done, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let client = Client { ring, writer, files: tempfile::tempdir().unwrap(), failed: &failed };
+        let change = self.changes;
         self.changes += 1;
         let edits = thread::scope(|scope| {
-            let edits = scope.spawn(|| edit(ring, writer, files.path(), (round, change), &done));
-            eventually("the moment of the failure", || done.load(Ordering::SeqCst) >= after);
+            let edits = scope.spawn(|| edit(&client, (round, change), &done));
+            eventually_within(COMMAND_TIME_MAX, "the moment of the failure", || {
+                done.load(Ordering::SeqCst) >= after
+            });
             fail();
+            failed.store(writer_fails, Ordering::SeqCst);
             edits.join().unwrap()
         });
         // A change that was not acknowledged may have happened or not: its name is not looked at any more.
@@ -88,22 +98,48 @@ fn check_name(ring: &Ring, number: u8, name: &str, bytes: Option<&[u8]>) {
     });
 }
 
+/// Someone who types commands for one peer.
+struct Client<'a> {
+    ring: &'a Ring,
+    writer: u8,
+    files: tempfile::TempDir,
+    /// Whether the peer's machine, on which the commands run, has failed.
+    failed: &'a AtomicBool,
+}
+
+impl Client<'_> {
+    /// Runs a command to its end, or to that of its machine. True if it succeeded.
+    fn succeeds(&self, words: &[&str]) -> bool {
+        let mut command = self.ring.shell(self.writer, words);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        eventually_within(COMMAND_TIME_MAX, "the end of a command", || {
+            if self.failed.load(Ordering::SeqCst) {
+                let _ = child.kill();
+            }
+            child.try_wait().unwrap()
+        })
+        .success()
+    }
+}
+
 /// Stores files, gives some of them a second version and removes others, in each change others.
-fn edit(ring: &Ring, writer: u8, dir: &Path, (round, change): (&str, usize), done: &AtomicUsize) -> Edits {
+fn edit(client: &Client<'_>, (round, change): (&str, usize), done: &AtomicUsize) -> Edits {
     let mut edits = Vec::new();
     for i in 0..EDITS {
+        if client.failed.load(Ordering::SeqCst) {
+            break;
+        }
         let name = format!("{round} {i}");
-        let path = dir.join(&name);
+        let path = client.files.path().join(&name);
         let mut last = None;
         for version in 0..=i % 2 {
             let bytes =
                 format!("{name}, change {change}, version {version}\n").repeat(200 * i + 1).into_bytes();
             std::fs::write(&path, &bytes).unwrap();
-            let said = ring.said(writer, &["store", path.to_str().unwrap()]);
-            last = (said.code == Some(0)).then_some(Some(bytes));
+            last = client.succeeds(&["store", path.to_str().unwrap()]).then_some(Some(bytes));
         }
         if (i + change) % 3 == 2 && last.is_some() {
-            last = (ring.said(writer, &["remove", &name]).code == Some(0)).then_some(None);
+            last = client.succeeds(&["remove", &name]).then_some(None);
         }
         edits.push((name, last));
         done.fetch_add(1, Ordering::SeqCst);

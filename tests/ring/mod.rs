@@ -21,6 +21,7 @@ mod idle;
 mod input;
 mod kills;
 mod load;
+mod many;
 mod names;
 mod pauses;
 pub mod peer;

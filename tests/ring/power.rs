@@ -29,7 +29,7 @@ fn cut_power(
         disk.cut_power();
         victims.iter().for_each(|victim| ring.peer(*victim).kill());
     };
-    acknowledged.change_during(ring, (writer, &round.to_string()), (after, fail));
+    acknowledged.change_during(ring, (writer, &round.to_string()), (after, victims.contains(&writer), fail));
     ring.kill(victims);
     disk.power_on();
     if !ring.numbers().is_empty() {

@@ -75,6 +75,10 @@ fn requests() -> Vec<ClientRequest> {
         ClientRequest::Evict { dry_run: true },
         ClientRequest::Scrub { rate: 20 << 20 },
         ClientRequest::Revoke { revoked: vec![SignedRevocation { body: vec![1, 2], signature: vec![3] }] },
+        ClientRequest::ReadRange {
+            wanted: Wanted::Name(name()),
+            range: ByteRange { first: 7, last: 1 << 20 },
+        },
         ClientRequest::Put { object: object(), wait: Wait::Quorum, timeout_ms: 30_000 },
         ClientRequest::StoreTree { name: name(), object: object(), wait: Wait::All, timeout_ms: 30_000 },
         ClientRequest::Open { object: object() },
@@ -232,6 +236,11 @@ fn member(said: Option<SelfReport>) -> ClientReply {
     ClientReply::Member(MemberLine { line: ring_line(), away_since_ms: Some(1), said, clock_ahead_ms })
 }
 
+fn range(proof: RangeProof, holders: Vec<PeerName>) -> ClientReply {
+    let (name, range) = (Some(name()), ByteRange { first: 7, last: 1 << 20 });
+    ClientReply::Range(RangeReport { name, content: content(), length: 3 << 20, range, proof, holders })
+}
+
 fn whereis() -> WhereisReport {
     WhereisReport {
         name: name(),
@@ -369,6 +378,8 @@ fn replies() -> Vec<ClientReply> {
         ClientReply::Revoked { new: 1 },
         ClientReply::PinnedFile(file()),
         ClientReply::WhereisFull { report: whereis(), full: vec![peer(8)] },
+        range(RangeProof::Outboard, vec![nas()]),
+        range(RangeProof::Whole, Vec::new()),
         ClientReply::Placed,
         ClientReply::ReceivedTree(RequestReport {
             name: Some(name()),
@@ -447,7 +458,7 @@ fn every_command_and_answer_is_in_the_golden_file() {
             assert!(table.iter().any(|g| is_there(&g)), "{kind}: nothing has tag {tag}");
         }
     }
-    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (26, 35), "this test reads counts");
+    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (27, 36), "this test reads counts");
 }
 
 proptest! {

@@ -245,6 +245,11 @@ fn storage_request() -> BoxedStrategy<StorageRequest> {
         content().prop_map(|content| Freed { content }),
         vec(content(), 0..FEW).prop_map(|objects| Verified { objects }),
         vec(range_digest(), 0..FEW).prop_map(|ranges| Compare { ranges }),
+        (content(), number(), number()).prop_map(|(content, offset, length)| FetchRange {
+            content,
+            offset,
+            length
+        }),
     ]
     .boxed()
 }

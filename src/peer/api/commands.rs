@@ -3,7 +3,8 @@
 use super::RequestError;
 use crate::blob::BlobError;
 use crate::files::{NotActive, StayReason};
-use crate::wire::{Failure, PeerName};
+use crate::id::ContentId;
+use crate::wire::{ByteRange, Failure, PeerName};
 
 /// Why a peer did not leave its ring.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -178,6 +179,16 @@ pub enum ReadError {
     /// The object ends before the first byte that was asked for.
     #[error(transparent)]
     PastEnd(BlobError),
+    /// The range goes beyond the end of the file.
+    #[error("sha256:{content} has {length} bytes; bytes {range} go beyond its end")]
+    PastRange {
+        /// The content id of the file.
+        content: ContentId,
+        /// The length of the file in bytes.
+        length: u64,
+        /// The range that was asked for.
+        range: ByteRange,
+    },
     /// Neither this peer nor a holder that answers gives the object.
     #[error(transparent)]
     Request(#[from] RequestError),

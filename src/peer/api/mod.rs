@@ -19,12 +19,13 @@ pub use crate::tree::{PathError, TreePath};
 pub use crate::wire::TicketRefusal;
 pub use crate::wire::word_list;
 pub use crate::wire::{
-    Amount, AtRisk, Doubt, DropReport, EvictReport, Failure, FailureKind, Fault, ForgetReport, Hindrance,
-    HistoryReport, Lack, LackReason, LeavePlan, LeaveReport, Listed, MemberLine, Misbehaviour, MissingCopy,
-    PeerName, PinReport, PingReport, RemoveReport, RequestReport, RestoreReport, RingFile, RingFiles,
-    RingLine, ScrubReport, SelfReport, ShortFile, SpaceReport, StatusReport, StopAnswer, StopReport,
-    StopSpan, StoreReport, UnkeptFiles, Unreachable, Verdict, Verifications, VersionChoice, VersionFile,
-    VersionLine, VersionState, Wait, Wanted, WhereisReport, versioned,
+    Amount, AtRisk, ByteRange, Doubt, DropReport, EvictReport, Failure, FailureKind, Fault, ForgetReport,
+    Hindrance, HistoryReport, Lack, LackReason, LeavePlan, LeaveReport, Listed, MemberLine, Misbehaviour,
+    MissingCopy, PeerName, PinReport, PingReport, RangeProof, RangeReport, RemoveReport, RequestReport,
+    RestoreReport, RingFile, RingFiles, RingLine, ScrubReport, SelfReport, ShortFile, SpaceReport,
+    StatusReport, StopAnswer, StopReport, StopSpan, StoreReport, UnkeptFiles, Unreachable, Verdict,
+    Verifications, VersionChoice, VersionFile, VersionLine, VersionState, Wait, Wanted, WhereisReport,
+    versioned,
 };
 pub use commands::{
     ForgetError, LeaveError, MayStopError, PingError, PlanLeaveError, ReadError, RingError, ScrubError,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::chord::EndReason;
-use crate::config::{ByteLimit, Interval, RepairSettings, RingSettings, SettingsError};
+use crate::config::{ByteLimit, Interval, RateSettings, RepairSettings, RingSettings, SettingsError};
 use crate::id::Weight;
 use crate::transport::{BundleError, EnrolError, IdentityError, Ticket, TransportSettings};
 use crate::wire::{Address, word_list};
@@ -57,6 +57,8 @@ pub struct StartOptions {
     pub interval: Option<Interval>,
     /// How this peer makes missing copies again.
     pub repair: RepairSettings,
+    /// How many bytes of objects this peer exchanges with others within a second.
+    pub rates: RateSettings,
     /// The most bytes that files may take at this peer; `None` for the remembered limit, or none.
     pub capacity: Option<ByteLimit>,
     /// The bytes of the file system that files leave free; `None` for the remembered or the default reserve.
@@ -95,6 +97,7 @@ impl StartOptions {
             settings: None,
             interval: None,
             repair: RepairSettings::default(),
+            rates: RateSettings::default(),
             capacity: None,
             reserve: None,
             surplus_wait: SURPLUS_WAIT,

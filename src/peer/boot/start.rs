@@ -16,7 +16,7 @@ use super::running::{Folders, Running};
 use crate::backoff::Backoff;
 use crate::blob::{BlobError, Limits, PeerFile, RealDisk, Store, occupy};
 use crate::chord::{Node, NodeConfig, Start};
-use crate::config::{ByteLimit, Interval, RepairSettings, RingSettings};
+use crate::config::{ByteLimit, Interval, RateSettings, RepairSettings, RingSettings};
 use crate::files;
 use crate::id::Position;
 use crate::names::Absence;
@@ -64,6 +64,7 @@ struct Parts {
     me: Entry,
     interval: Interval,
     repair: RepairSettings,
+    rates: RateSettings,
     surplus_wait: Duration,
     certs_dir: PathBuf,
 }
@@ -83,6 +84,7 @@ pub async fn start(options: StartOptions) -> Result<Handle, StartError> {
 /// [`StartError`].
 pub async fn start_telling(options: StartOptions, notice: &Notice<'_>) -> Result<Handle, StartError> {
     options.repair.validate()?;
+    options.rates.validate()?;
     if let Some(settings) = &options.settings {
         settings.validate()?;
     }
@@ -253,6 +255,7 @@ async fn prepare(
         me,
         interval,
         repair: options.repair,
+        rates: options.rates,
         surplus_wait: options.surplus_wait,
         certs_dir: folders.certs_dir.clone(),
     })
@@ -290,6 +293,7 @@ fn launch(parts: Parts) -> Handle {
         me,
         interval,
         repair,
+        rates,
         surplus_wait,
         certs_dir,
     } = parts;
@@ -316,7 +320,7 @@ fn launch(parts: Parts) -> Handle {
         identity,
         verifier,
         ring: RingState::new(seen, actor, interval.duration(), certs_dir),
-        flows: FlowState::new(repair, surplus_wait, absence),
+        flows: FlowState::new(repair, rates, surplus_wait, absence),
         control: ControlState::default(),
     });
     shared.recall(known);

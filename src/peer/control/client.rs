@@ -16,10 +16,10 @@ use crate::backoff::Backoff;
 use crate::blob::{KnownFiles, Source, is_in_use, object_path};
 use crate::id::{ContentId, FileName};
 use crate::peer::api::{
-    ConnectError, DropReport, EvictReport, Failure, ForgetReport, HistoryReport, LeavePlan, LeaveReport,
-    MemberLine, PinReport, PingReport, Progress, RemoveReport, RequestReport, RestoreReport, RingFiles,
-    RingLine, ScrubReport, StatusReport, StopReport, StopSpan, StoreError, StoreOptions, StoreReport,
-    Verdict, VersionChoice, Wanted, WhereisReport,
+    ByteRange, ConnectError, DropReport, EvictReport, Failure, ForgetReport, HistoryReport, LeavePlan,
+    LeaveReport, MemberLine, PinReport, PingReport, Progress, RangeReport, RemoveReport, RequestReport,
+    RestoreReport, RingFiles, RingLine, ScrubReport, StatusReport, StopReport, StopSpan, StoreError,
+    StoreOptions, StoreReport, Verdict, VersionChoice, Wanted, WhereisReport,
 };
 use crate::peer::boot::folders::cache_dir;
 use crate::peer::flows::bytes::read_ahead;
@@ -214,7 +214,7 @@ impl Client {
                 self.object_of(&ClientRequest::Read { content, offset: length }, content).await?;
             let mut reader = source.reader(0).once();
             let pieces = Pieces::Local(read_ahead(move || reader.read_piece()));
-            return Ok(ObjectBytes { object, left: object.length, pieces });
+            return Ok(ObjectBytes { content, left: object.length, is_whole: true, pieces });
         }
         self.bytes_by(&ClientRequest::Read { content, offset: 0 }, content).await
     }
@@ -227,7 +227,8 @@ impl Client {
     /// The whole object that a command asks for.
     async fn bytes_by(&self, command: &ClientRequest, content: ContentId) -> Result<ObjectBytes, Failure> {
         let (object, replies) = self.object_of(command, content).await?;
-        Ok(ObjectBytes { object, left: object.length, pieces: Pieces::Remote(replies) })
+        let pieces = Pieces::Remote(replies);
+        Ok(ObjectBytes { content, left: object.length, is_whole: true, pieces })
     }
 
     /// An object in the data directory of a peer on this machine, if this user may read it. Its bytes are hashed by
@@ -251,6 +252,29 @@ impl Client {
                 ClientReply::Progress { .. } => {}
                 ClientReply::Object(object) if object.content == content => {
                     return Ok((object, replies));
+                }
+                _ => return Err(self.broke_the_protocol()),
+            }
+        }
+    }
+
+    /// See [`crate::peer::Handle::read_range`].
+    ///
+    /// # Errors
+    /// The errors of [`crate::peer::Handle::read_range`], in words.
+    pub async fn read_range(
+        &self,
+        wanted: &Wanted,
+        range: ByteRange,
+    ) -> Result<(RangeReport, ObjectBytes), Failure> {
+        let command = ClientRequest::ReadRange { wanted: wanted.clone(), range };
+        let mut replies = self.command(&command).await?;
+        loop {
+            match self.next(&mut replies).await? {
+                ClientReply::Progress { .. } => {}
+                ClientReply::Range(report) if report.range == range => {
+                    let bytes = ObjectBytes::of_range(&report, Pieces::Remote(replies));
+                    return Ok((report, bytes));
                 }
                 _ => return Err(self.broke_the_protocol()),
             }
@@ -653,8 +677,10 @@ impl Client {
 
 /// The bytes of an object, piece by piece.
 pub struct ObjectBytes {
-    object: ObjectInfo,
+    content: ContentId,
     left: u64,
+    /// Whether these are all bytes of the object, so that their hash is its content id.
+    is_whole: bool,
     pieces: Pieces,
 }
 
@@ -668,12 +694,34 @@ impl ObjectBytes {
         object: ObjectInfo,
         pieces: crate::peer::flows::relay::Pieces,
     ) -> ObjectBytes {
-        ObjectBytes { object, left: object.length, pieces: Pieces::Local(pieces) }
+        ObjectBytes {
+            content: object.content,
+            left: object.length,
+            is_whole: true,
+            pieces: Pieces::Local(pieces),
+        }
     }
 
-    /// The object whose bytes these are.
-    pub fn object(&self) -> &ObjectInfo {
-        &self.object
+    fn of_range(report: &RangeReport, pieces: Pieces) -> ObjectBytes {
+        let left = report.range.length();
+        ObjectBytes { content: report.content, left, is_whole: false, pieces }
+    }
+
+    pub(in crate::peer) fn of_local_range(
+        report: &RangeReport,
+        pieces: crate::peer::flows::relay::Pieces,
+    ) -> ObjectBytes {
+        ObjectBytes::of_range(report, Pieces::Local(pieces))
+    }
+
+    /// The number of bytes that are still to come.
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// The content id that the hash of all bytes is compared with; `None` for a range, which the peer has checked.
+    pub(in crate::peer) fn whole(&self) -> Option<ContentId> {
+        self.is_whole.then_some(self.content)
     }
 
     /// The next bytes; `None` at the end of the object.
@@ -686,13 +734,17 @@ impl ObjectBytes {
         }
         let piece = match &mut self.pieces {
             Pieces::Local(pieces) => match pieces.recv().await {
-                Some(Ok(piece)) => Ok(Some(Rope::from(piece))),
+                Some(Ok(mut piece)) => {
+                    // A range ends within a piece.
+                    piece.truncate(self.left.min(piece.len() as u64) as usize);
+                    Ok(Some(Rope::from(piece)))
+                }
                 Some(Err(error)) => Err(error.to_string()),
                 None => Ok(None),
             },
             Pieces::Remote(replies) => replies.gather(PIECE_BYTES, GATHER).await.map_err(|e| e.to_string()),
         };
-        let content = self.object.content;
+        let content = self.content;
         match piece {
             Ok(Some(piece)) if piece.len() as u64 <= self.left => {
                 self.left -= piece.len() as u64;

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::id::FileName;
-use crate::peer::api::{Failure, Progress, ReadError, RequestReport, StoreOptions, Wait};
+use crate::peer::api::{Failure, Progress, RangeReport, ReadError, RequestReport, StoreOptions, Wait};
 use crate::peer::flows::relay::Pieces;
 use crate::peer::flows::store::{Offered, Origin, content_name};
 use crate::peer::shared::Shared;
@@ -66,6 +66,10 @@ impl Shared {
             ClientRequest::Read { content, offset } => {
                 let found = while_heard(stream, &idle, self.bytes_of(content, offset)).await?;
                 send_object(stream, found, offset).await
+            }
+            ClientRequest::ReadRange { wanted, range } => {
+                let found = while_heard(stream, &idle, self.range_of(&wanted, range)).await?;
+                send_range(stream, found).await
             }
             ClientRequest::Files => match self.files().await {
                 Ok(files) => {
@@ -242,16 +246,39 @@ async fn send_object(
     found: Result<(ObjectInfo, Pieces), ReadError>,
     offset: u64,
 ) -> Result<(), StreamError> {
-    let (object, mut pieces) = match found {
+    let (object, pieces) = match found {
         Ok(found) => found,
         Err(error) => return refuse(stream, error).await,
     };
     stream.reply(&ClientReply::Object(object)).await?;
-    let mut left = object.length - offset;
+    send_pieces(stream, pieces, object.length - offset).await
+}
+
+/// Sends some bytes of an object, with what proves them; or says why it does not.
+async fn send_range(
+    stream: &mut CommandStream,
+    found: Result<(RangeReport, Pieces), ReadError>,
+) -> Result<(), StreamError> {
+    let (report, pieces) = match found {
+        Ok(found) => found,
+        Err(error) => return refuse(stream, error).await,
+    };
+    let length = report.range.length();
+    stream.reply(&ClientReply::Range(report)).await?;
+    send_pieces(stream, pieces, length).await
+}
+
+/// Sends the first `left` bytes of these pieces.
+async fn send_pieces(
+    stream: &mut CommandStream,
+    mut pieces: Pieces,
+    mut left: u64,
+) -> Result<(), StreamError> {
     while left > 0 {
         // Among raw bytes the only signal of an error is an early end; the client counts the bytes.
-        let Some(Ok(piece)) = pieces.recv().await else { return Err(StreamError::Ended) };
-        left = left.saturating_sub(piece.len() as u64);
+        let Some(Ok(mut piece)) = pieces.recv().await else { return Err(StreamError::Ended) };
+        piece.truncate(left.min(piece.len() as u64) as usize);
+        left -= piece.len() as u64;
         stream.send_piece(piece).await?;
     }
     stream.finish_send();

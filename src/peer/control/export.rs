@@ -197,7 +197,7 @@ impl ObjectBytes {
         let Begun { place, file, temporary } = place.begin().await?;
         let written = match temporary {
             Some(_) => {
-                let writer = BulkWriter::new(file, self.object().length);
+                let writer = BulkWriter::new(file, self.left());
                 self.write_to(writer, progress).await.map(BulkWriter::into_file)
             }
             None => self.write_to(file, progress).await,
@@ -219,8 +219,8 @@ impl ObjectBytes {
         mut sink: W,
         progress: &Progress,
     ) -> Result<W, WriteError> {
-        let object = *self.object();
-        progress.begin(0, object.length);
+        let whole = self.whole();
+        progress.begin(0, self.left());
         let (pieces, mut queue) = mpsc::channel::<Rope>(QUEUED_MAX);
         let thread = tokio::task::spawn_blocking(move || {
             let mut hasher = ChunkHasher::default();
@@ -252,10 +252,11 @@ impl ObjectBytes {
         if let Some(failure) = trouble {
             return Err(WriteError::Source(failure));
         }
-        if found != object.content {
+        if let Some(content) = whole
+            && found != content
+        {
             return Err(WriteError::Source(Failure::new(format!(
-                "sha256:{} came as other bytes, sha256:{found}; the copy was refused",
-                object.content
+                "sha256:{content} came as other bytes, sha256:{found}; the copy was refused"
             ))));
         }
         Ok(sink)

@@ -10,12 +10,12 @@ use tokio::sync::broadcast;
 use super::client::ObjectBytes;
 use crate::id::{ContentId, FileName, Position};
 use crate::peer::api::{
-    DropError, DropReport, Ended, EvictReport, FilesError, ForgetError, ForgetReport, HistoryReport,
-    LeaveError, LeavePlan, LeaveReport, MayStopError, MemberLine, PeerEvent, PeerName, PinError, PinReport,
-    PingError, PingReport, PlanLeaveError, Progress, ReadError, RemoveError, RemoveReport, RequestError,
-    RequestReport, RestoreError, RestoreReport, RingError, RingFiles, RingFilesError, RingLine, ScrubError,
-    ScrubReport, StartError, StatusReport, StopReport, StopSpan, StoreError, StoreOptions, StoreReport,
-    VersionChoice, Wanted, WhereisReport,
+    ByteRange, DropError, DropReport, Ended, EvictReport, FilesError, ForgetError, ForgetReport,
+    HistoryReport, LeaveError, LeavePlan, LeaveReport, MayStopError, MemberLine, PeerEvent, PeerName,
+    PinError, PinReport, PingError, PingReport, PlanLeaveError, Progress, RangeReport, ReadError,
+    RemoveError, RemoveReport, RequestError, RequestReport, RestoreError, RestoreReport, RingError,
+    RingFiles, RingFilesError, RingLine, ScrubError, ScrubReport, StartError, StatusReport, StopReport,
+    StopSpan, StoreError, StoreOptions, StoreReport, VersionChoice, Wanted, WhereisReport,
 };
 use crate::peer::boot::running::Running;
 use crate::peer::shared::Shared;
@@ -188,6 +188,21 @@ impl Handle {
     pub async fn read(&self, content: ContentId) -> Result<ObjectBytes, ReadError> {
         let (object, pieces) = self.shared.bytes_of(content, 0).await?;
         Ok(ObjectBytes::of_pieces(object, pieces))
+    }
+
+    /// Some bytes of a file, and what proves them: from this peer's own copy or, without one, only the chunks that they
+    /// lie in, from the holders, each checked by an outboard. Nothing is kept.
+    ///
+    /// # Errors
+    /// [`ReadError`]: the range goes beyond the end of the file, or no answering holder has it.
+    pub async fn read_range(
+        &self,
+        wanted: &Wanted,
+        range: ByteRange,
+    ) -> Result<(RangeReport, ObjectBytes), ReadError> {
+        let (report, pieces) = self.shared.range_of(wanted, range).await?;
+        let bytes = ObjectBytes::of_local_range(&report, pieces);
+        Ok((report, bytes))
     }
 
     /// Pings another peer, given by its number, display name, address, or the beginning of its position.

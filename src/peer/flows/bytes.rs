@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use crate::blob::{BlobError, Receiver};
 use crate::files::{Answering, Asking, GiveError, Incoming, KeptAs, Party, Piece, Reader, StreamError};
 use crate::id::Position;
-use crate::outboard::{ChunkHasher, Outboard};
+use crate::outboard::ChunkHasher;
 use crate::peer::shared::{GATHER, STORAGE_TIMEOUT};
 use crate::shelf;
 use crate::transport::{
@@ -156,21 +156,6 @@ impl Arriving {
         self.offset = receiver.offset();
         (receiver, written)
     }
-
-    async fn at_rest<T: Send + 'static>(
-        &mut self,
-        work: impl FnOnce(&mut Receiver) -> Result<T, BlobError> + Send + 'static,
-    ) -> Result<T, BlobError> {
-        let (mut receiver, written) = self.rest().await;
-        let (receiver, done) = spawn_blocking(move || {
-            let done = written.and_then(|()| work(&mut receiver));
-            (receiver, done)
-        })
-        .await;
-        self.offset = receiver.offset();
-        self.at = At::Rest(Box::new(receiver));
-        done
-    }
 }
 
 impl Incoming for Arriving {
@@ -179,14 +164,6 @@ impl Incoming for Arriving {
 
     fn offset(&self) -> u64 {
         self.offset
-    }
-
-    async fn check_against(&mut self, outboard: Outboard) -> Result<(), BlobError> {
-        self.at_rest(move |receiver| receiver.check_against(&outboard)).await
-    }
-
-    async fn drop_part_of_chunk(&mut self) -> Result<(), BlobError> {
-        self.at_rest(Receiver::drop_part_of_chunk).await
     }
 
     async fn write(&mut self, piece: Rope) -> bool {

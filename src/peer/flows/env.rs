@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::bytes::{Arriving, Reading, read_ahead};
+use super::chunks::Gathering;
 use super::store::Origin;
 use crate::blob::{BlobError, Freeing};
 use crate::chord::{View, hop_timeout};
@@ -17,7 +18,7 @@ use crate::files::{
 };
 use crate::id::{ContentId, FileName, KeyRange, Position, SetDigest};
 use crate::names::{Absence, Bygones, NameHistory, NameTerms};
-use crate::outboard::Outboard;
+use crate::outboard::{Chain, Outboard};
 use crate::peer::api::PeerEvent;
 use crate::peer::ring::message::ActorMessage;
 use crate::peer::shared::Shared;
@@ -74,6 +75,7 @@ impl Env for Shared {
     type Answering = RequestStream;
     type DiskError = BlobError;
     type Incoming = Arriving;
+    type Chunks = Gathering;
     type Reader = Reading;
     type Origin = Origin;
     type Freeing = Freeing;
@@ -310,6 +312,15 @@ impl Env for Shared {
     async fn receive(self: &Arc<Self>, object: ObjectInfo) -> Result<Arriving, BlobError> {
         let receiver = self.blocking(move |store| store.receive(object.content, object.length)).await;
         receiver.map(Arriving::new)
+    }
+
+    async fn receive_chunks(
+        self: &Arc<Self>,
+        object: ObjectInfo,
+        chain: Chain,
+    ) -> Result<Gathering, BlobError> {
+        let receiver = self.blocking(move |store| store.receive_chunks(chain, object.length)).await;
+        receiver.map(Gathering::new)
     }
 
     fn hashed_bytes(&self, content: &ContentId) -> u64 {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `env` | the environment of the flows |
 //! | `bytes` | the bytes of objects, on streams and on the disk |
+//! | `chunks` | an object that comes in chunk by chunk |
 //! | `serve` | takes streams and hands each request to its one handler |
 //! | `store` | a store that a person asks for |
 //! | `request` | a request, from a name to a file in received/ |
@@ -29,6 +30,7 @@
 //! | `state` | what the flows share |
 
 pub(in crate::peer) mod bytes;
+pub(in crate::peer) mod chunks;
 pub(in crate::peer) mod describe;
 pub(in crate::peer) mod env;
 pub(in crate::peer) mod health;

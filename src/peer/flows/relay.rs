@@ -12,10 +12,11 @@ use tokio::time::Instant;
 
 use super::bytes::read_ahead;
 use crate::blob::{BlobError, ObjectReader};
-use crate::files::{Asking as _, Fetch, Wish, holders_to_ask};
+use crate::files::{Asking as _, Env as _, Fetch, Wish, holders_to_ask};
 use crate::id::ContentId;
-use crate::outboard::{CHUNK_BYTES, Outboard, chunk_count, verify_chunk};
-use crate::peer::api::{Progress, ReadError, RequestError};
+use crate::names::object_of;
+use crate::outboard::{CHUNK_BYTES, Outboard, verify_chunk};
+use crate::peer::api::{ByteRange, Progress, RangeProof, RangeReport, ReadError, RequestError, Wanted};
 use crate::peer::shared::Shared;
 use crate::transport::background;
 use crate::wire::limits::PIECE_BYTES;
@@ -26,9 +27,12 @@ pub(in crate::peer) type Pieces = mpsc::Receiver<Result<Bytes, BlobError>>;
 
 /// An object that is read from its holders.
 pub(in crate::peer) struct Relay {
+    env: Arc<Shared>,
     fetch: Fetch<Shared>,
     object: ObjectInfo,
     outboard: Outboard,
+    /// The end of the bytes that are passed on: the first byte that is not.
+    end: u64,
     /// The received part of the chunk that is to be passed on next.
     part: Part,
 }
@@ -112,6 +116,46 @@ impl Shared {
         }
     }
 
+    /// Some bytes of a file: of this peer's own copy, or else only the chunks that they lie in, from the holders, each
+    /// checked by an outboard.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the range is not in the file, or no holder that answers has the file.
+    pub(in crate::peer) async fn range_of(
+        self: &Arc<Self>,
+        wanted: &Wanted,
+        range: ByteRange,
+    ) -> Result<(RangeReport, Pieces), ReadError> {
+        self.until_member().await.map_err(RequestError::from)?;
+        let (content, record) = self.content_of(wanted).await?;
+        let known = record.as_ref().and_then(object_of);
+        let name = record.map(|record| record.name);
+        let checks = |length: u64| match range.last < length {
+            true => Ok(()),
+            false => Err(ReadError::PastRange { content, length, range }),
+        };
+        let report = |length, proof, holders| RangeReport { name, content, length, range, proof, holders };
+        let own = self.blocking(move |store| match store.check(&content)? {
+            true => store.read(&content, 0).map(|reader| *reader.info()),
+            false => Err(BlobError::NotHere { content }),
+        });
+        let (pieces, ahead) = mpsc::channel(AHEAD_MAX);
+        if let Ok(object) = own.await {
+            checks(object.length)?;
+            let reader = self.blocking(move |store| store.read(&content, range.first)).await;
+            let reader = reader.map_err(|error| self.disk_failure(content, error))?;
+            background(self.clone().give_own(reader, range.first, pieces));
+            return Ok((report(object.length, RangeProof::Whole, Vec::new()), ahead));
+        }
+        let mut relay = self.relay(Wish { content, known, links: Vec::new() }).await?;
+        checks(relay.object.length)?;
+        relay.end = range.last + 1;
+        let holders = self.all_named(relay.fetch.holders().iter().map(|holder| &holder.position));
+        let report = report(relay.object.length, RangeProof::Outboard, holders);
+        background(relay.run(range.first, pieces));
+        Ok((report, ahead))
+    }
+
     /// Passes on the bytes of this peer's own copy, and from the point where that fails those of other holders.
     async fn give_own(
         self: Arc<Self>,
@@ -154,12 +198,12 @@ impl Shared {
         let mut fetch = Fetch::new(self, wish, holders.entries, Arc::new(Progress::default()));
         let unreachable = || RequestError::Unreachable { content, holders: Vec::new() };
         let (object, outboard) = fetch.plan().await.ok_or_else(unreachable)?;
-        let outboard = match outboard {
-            None if chunk_count(object.length) == 1 => Outboard::new(object.length, Vec::new()).ok(),
-            outboard => outboard,
-        };
         match outboard {
-            Some(outboard) => Ok(Relay { fetch, object, outboard, part: Part::default() }),
+            Some(outboard) => {
+                let env = self.clone();
+                let end = object.length;
+                Ok(Relay { env, fetch, object, outboard, end, part: Part::default() })
+            }
             None => Err(self.disk_failure(
                 content,
                 "its bytes could only be checked once all are here, and there is no room for them",
@@ -172,7 +216,7 @@ impl Relay {
     /// Passes on checked pieces until all are passed on, the reader takes no more, or no holder is left.
     async fn run(mut self, offset: u64, pieces: mpsc::Sender<Result<Bytes, BlobError>>) {
         let mut given = offset;
-        while given < self.object.length {
+        while given < self.end {
             let next = tokio::select! {
                 biased;
                 () = pieces.closed() => return,
@@ -197,14 +241,16 @@ impl Relay {
         pieces: &mpsc::Sender<Result<Bytes, BlobError>>,
     ) -> Option<()> {
         let begin = *given / CHUNK_BYTES * CHUNK_BYTES;
-        let Ok(mut stream) = self.fetch.open(holder, self.object, begin + self.part.bytes.len() as u64).await
-        else {
+        let chunks = begin / CHUNK_BYTES..self.end.div_ceil(CHUNK_BYTES).max(1);
+        let from = begin + self.part.bytes.len() as u64;
+        let wanted = (from, (chunks.end * CHUNK_BYTES).saturating_sub(from));
+        let Ok(mut stream) = self.fetch.open(holder, self.object, wanted).await else {
             // The holder described the object's outboard a moment ago, so this is a broken transfer.
             self.fetch.broke_off(holder);
             return Some(());
         };
         self.part.senders += 1;
-        for index in begin / CHUNK_BYTES..chunk_count(self.object.length) {
+        for index in chunks {
             let (Some(length), Some(before)) =
                 (self.outboard.chunk_length(index), self.outboard.before(index))
             else {
@@ -213,7 +259,8 @@ impl Relay {
             while let Some(lacking) = self.part.lacking(length) {
                 match stream.piece(lacking as u64).await {
                     Ok(Some(piece)) => {
-                        piece.parts().iter().for_each(|part| self.part.bytes.extend_from_slice(part))
+                        piece.parts().iter().for_each(|part| self.part.bytes.extend_from_slice(part));
+                        self.env.transfers().download.take(&self.env, piece.len() as u64).await;
                     }
                     // The holder stands still or is gone. The part that came from it serves with the next holder.
                     Ok(None) | Err(_) => {
@@ -232,6 +279,7 @@ impl Relay {
             }
             self.part.senders = 1;
             let skip = given.saturating_sub(index * CHUNK_BYTES).min(length);
+            chunk.truncate((self.end - index * CHUNK_BYTES).min(length) as usize);
             drop(chunk.split_to(skip as usize));
             let taken = Instant::now();
             while !chunk.is_empty() {

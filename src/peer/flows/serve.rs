@@ -7,6 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::blob::Holder;
 use crate::files::{self, Asker, Upstream};
+use crate::id::ContentId;
 use crate::peer::api::PeerEvent;
 use crate::peer::ring::message::ActorMessage;
 use crate::peer::shared::Shared;
@@ -123,11 +124,12 @@ impl Shared {
                 Ok(())
             }
             Request::Storage(StorageRequest::FetchObject { content, offset }) => {
-                let served = files::serve_object(self, stream, content, offset).await;
-                served.or_else(|error| {
-                    tracing::debug!(%content, %error, "an object did not go out whole");
-                    Ok(())
-                })
+                self.serve_object(stream, content, offset, u64::MAX).await;
+                Ok(())
+            }
+            Request::Storage(StorageRequest::FetchRange { content, offset, length }) => {
+                self.serve_object(stream, content, offset, length).await;
+                Ok(())
             }
             // These two are handled where the stream begins.
             Request::Forward { .. } | Request::Forwarded { .. } => Ok(()),
@@ -148,6 +150,18 @@ impl Shared {
         }
     }
 
+    async fn serve_object(
+        self: &Arc<Self>,
+        stream: RequestStream,
+        content: ContentId,
+        offset: u64,
+        length: u64,
+    ) {
+        if let Err(error) = files::serve_object(self, stream, content, offset, length).await {
+            tracing::debug!(%content, %error, "an object did not go out whole");
+        }
+    }
+
     /// Answers the requests that need no raw bytes.
     pub(in crate::peer) async fn answer_storage(
         self: &Arc<Self>,
@@ -155,9 +169,9 @@ impl Shared {
         request: StorageRequest,
     ) -> StorageReply {
         let answer = match request {
-            StorageRequest::StoreObject { .. } | StorageRequest::FetchObject { .. } => {
-                Err("this request comes with bytes".to_owned())
-            }
+            StorageRequest::StoreObject { .. }
+            | StorageRequest::FetchObject { .. }
+            | StorageRequest::FetchRange { .. } => Err("this request comes with bytes".to_owned()),
             StorageRequest::FetchOutboard { content, first } => {
                 files::answer_outboard(self, content, first).await
             }

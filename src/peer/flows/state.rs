@@ -12,8 +12,8 @@ use super::lost_search::LostSearch;
 use super::mending::Mending;
 use super::notice_book::NoticeBook;
 use super::scrubs::Scrubs;
-use crate::config::RepairSettings;
-use crate::files::Transfers;
+use crate::config::{RateSettings, RepairSettings};
+use crate::files::{Rates, Transfers};
 use crate::id::ContentId;
 use crate::names::{Absence, Bygones};
 use crate::peer::api::LeaveReport;
@@ -75,10 +75,12 @@ impl FlowState {
     /// there is room.
     pub(in crate::peer) fn new(
         repair: RepairSettings,
+        rates: RateSettings,
         surplus_wait: Duration,
         absence: Absence,
     ) -> FlowState {
-        let transfers = Transfers::new(repair.rate_bytes_s);
+        let (upload, download) = (rates.upload_bytes_s, rates.download_bytes_s);
+        let transfers = Transfers::new(Rates { repair: repair.rate_bytes_s, upload, download });
         FlowState { repair, transfers, surplus_wait, absence: Mutex::new(absence), ..FlowState::default() }
     }
 

@@ -9,14 +9,13 @@ use bytes::Bytes;
 use super::disk::{Failure, Kind};
 use super::keeper::Keeper;
 use super::light::{DiskFailure, Light};
-use super::span::Span;
+use super::span::{Span, outboard_of};
 use super::stream::Stream;
 use crate::blob::{BlobError, ObjectReader, Receiver};
 use crate::files::{
     Answering, Asking, DiskError, DiskFault, GiveError, Incoming, KeptAs, Party, Reader, StreamError,
 };
 use crate::id::{ContentId, Position};
-use crate::outboard::{CHUNK_BYTES, Outboard};
 use crate::shelf;
 use crate::wire::{Link, MissingReason, ObjectInfo, StorageReply, limits};
 
@@ -79,7 +78,6 @@ impl DiskError for DiskFailure {
             DiskFailure::AlreadyHere => DiskFault::AlreadyHere,
             DiskFailure::AlreadyReceiving => DiskFault::AlreadyReceiving,
             DiskFailure::Mismatch => DiskFault::Mismatch { resumed: false },
-            DiskFailure::WrongChunk => DiskFault::WrongChunk,
             DiskFailure::NotHere | DiskFailure::Rotten | DiskFailure::Full { .. } | DiskFailure::Poisoned => {
                 DiskFault::Other
             }
@@ -112,7 +110,7 @@ impl Arriving {
                 let done = light.receive(&object)?;
                 let sound = !light.is_torn(&object.content);
                 let keeper = keeper.clone();
-                let arriving = LightArriving { keeper, object, done, sound, checked: false, failed: None };
+                let arriving = LightArriving { keeper, object, done, sound, failed: None };
                 Ok(Arriving::Light(arriving))
             }
             Kind::Real(real) => {
@@ -140,28 +138,6 @@ impl Incoming for Arriving {
             Arriving::Light(light) => light.done,
             Arriving::Real(real) => real.receiver.offset(),
         }
-    }
-
-    async fn check_against(&mut self, outboard: Outboard) -> Result<(), Failure> {
-        self.disk_call().await;
-        match self {
-            Arriving::Light(light) => light.checked = true,
-            Arriving::Real(real) => real.receiver.check_against(&outboard)?,
-        }
-        Ok(())
-    }
-
-    async fn drop_part_of_chunk(&mut self) -> Result<(), Failure> {
-        self.disk_call().await;
-        match self {
-            Arriving::Light(light) => {
-                let whole = light.done / CHUNK_BYTES * CHUNK_BYTES;
-                light.with_disk(|disk| disk.cut_part(&light.object.content, whole));
-                light.done = whole;
-            }
-            Arriving::Real(real) => real.receiver.drop_part_of_chunk()?,
-        }
-        Ok(())
     }
 
     async fn write(&mut self, piece: Span) -> bool {
@@ -222,23 +198,15 @@ pub(in crate::sim) struct LightArriving {
     /// The number of bytes that are there.
     done: u64,
     sound: bool,
-    /// Whether each chunk is checked as it comes.
-    checked: bool,
     failed: Option<DiskFailure>,
 }
 
 impl LightArriving {
     fn with_disk<T>(&self, work: impl FnOnce(&mut Light) -> T) -> T {
-        match &mut self.keeper.disk.lock().0 {
-            Kind::Light(light) => work(light),
-            Kind::Real(_) => panic!("a disk does not change its kind"),
-        }
+        with_light(&self.keeper, work)
     }
 
     fn write(&mut self, bytes: u64, sound: bool) -> bool {
-        if self.failed.is_none() && self.checked && !sound && self.keeper.laws.bytes_checked {
-            self.failed = Some(DiskFailure::WrongChunk);
-        }
         if self.failed.is_none() {
             self.failed = self.with_disk(|disk| disk.append(&self.object.content, bytes)).err();
         }
@@ -249,37 +217,15 @@ impl LightArriving {
         self.failed.is_none()
     }
 
-    fn settle(&mut self) -> Result<(), DiskFailure> {
-        // A defect in one sender's bytes says nothing about the next sender's bytes.
-        let failed =
-            if self.failed == Some(DiskFailure::WrongChunk) { self.failed.take() } else { self.failed };
-        failed.map_or(Ok(()), Err)
+    fn settle(&self) -> Result<(), DiskFailure> {
+        self.failed.map_or(Ok(()), Err)
     }
 
     async fn finish(self, kept_as: KeptAs) -> Result<ObjectInfo, DiskFailure> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        let (laws, object, sync_time) = (self.keeper.laws, self.object, self.keeper.settings.sync_time);
-        let is_checked = laws.bytes_checked && laws.parts_hashed_again;
-        if !self.sound && !is_checked {
-            self.with_disk(|disk| disk.finish_unchecked(object, kept_as))?;
-            return Ok(object);
-        }
-        if !laws.synced_first {
-            self.with_disk(|disk| disk.finish_unsynced(object, kept_as));
-            let keeper = self.keeper.clone();
-            self.keeper.spawn(async move {
-                keeper.sleep(WRITTEN_AFTER).await;
-                if let Kind::Light(light) = &mut keeper.disk.lock().0 {
-                    light.synced(&object.content);
-                }
-            });
-            return Ok(object);
-        }
-        self.keeper.sleep(sync_time).await;
-        self.with_disk(|disk| disk.finish(object, self.sound, kept_as))?;
-        Ok(object)
+        finish_light(&self.keeper, self.object, self.sound, kept_as).await
     }
 }
 
@@ -287,6 +233,45 @@ impl Drop for LightArriving {
     fn drop(&mut self) {
         self.with_disk(|disk| disk.stop_receiving(&self.object.content));
     }
+}
+
+pub(super) fn with_light<T>(keeper: &Keeper, work: impl FnOnce(&mut Light) -> T) -> T {
+    match &mut keeper.disk.lock().0 {
+        Kind::Light(light) => work(light),
+        Kind::Real(_) => panic!("a disk does not change its kind"),
+    }
+}
+
+/// Completes an object on a light disk, all of whose bytes are there.
+pub(super) async fn finish_light(
+    keeper: &Arc<Keeper>,
+    object: ObjectInfo,
+    sound: bool,
+    kept_as: KeptAs,
+) -> Result<ObjectInfo, DiskFailure> {
+    let (laws, sync_time) = (keeper.laws, keeper.settings.sync_time);
+    // Whoever described it, the outboard is the one of these bytes.
+    let outboard = outboard_of(&object.content, object.length).digest();
+    let object = ObjectInfo { outboard, ..object };
+    let is_checked = laws.bytes_checked && laws.parts_hashed_again;
+    if !sound && !is_checked {
+        with_light(keeper, |disk| disk.finish_unchecked(object, kept_as))?;
+        return Ok(object);
+    }
+    if !laws.synced_first {
+        with_light(keeper, |disk| disk.finish_unsynced(object, kept_as));
+        let later = keeper.clone();
+        keeper.spawn(async move {
+            later.sleep(WRITTEN_AFTER).await;
+            if let Kind::Light(light) = &mut later.disk.lock().0 {
+                light.synced(&object.content);
+            }
+        });
+        return Ok(object);
+    }
+    keeper.sleep(sync_time).await;
+    with_light(keeper, |disk| disk.finish(object, sound, kept_as))?;
+    Ok(object)
 }
 
 /// The bytes that are read, from the disk or from a user's file.

@@ -25,7 +25,7 @@ use crate::wire::{Link, MissingReason, ObjectInfo, OfferedRecord, Reference};
 pub struct Disk(pub(super) Kind);
 
 pub(super) enum Kind {
-    Light(Light),
+    Light(Box<Light>),
     Real(Real),
 }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::bytes::{Arriving, Reading};
+use super::chunks::Gathering;
 use super::disk::{Failure, Intention};
 use super::effect::FilesEffect;
 use super::keeper::Keeper;
@@ -20,7 +21,7 @@ use crate::files::{
 };
 use crate::id::{ContentId, FileName, KeyRange, Position, SetDigest};
 use crate::names::{Absence, Bygones, NameHistory, NameTerms};
-use crate::outboard::Outboard;
+use crate::outboard::{Chain, Outboard};
 use crate::replica::{
     Agreements, Arrivals, DiskRoom, Grants, Holdings, LeaseTerms, NoRoom, RoomWord, TakeOver,
 };
@@ -65,6 +66,7 @@ impl Env for Keeper {
     type Answering = Stream;
     type DiskError = Failure;
     type Incoming = Arriving;
+    type Chunks = Gathering;
     type Reader = Reading;
     /// A file of the peer's user, which can always be read: its bytes, if stores are real.
     type Origin = Option<Bytes>;
@@ -291,6 +293,15 @@ impl Env for Keeper {
     async fn receive(self: &Arc<Self>, object: ObjectInfo) -> Result<Arriving, Failure> {
         self.disk_call().await;
         Arriving::begin(self, object)
+    }
+
+    async fn receive_chunks(
+        self: &Arc<Self>,
+        object: ObjectInfo,
+        chain: Chain,
+    ) -> Result<Gathering, Failure> {
+        self.disk_call().await;
+        Gathering::begin(self, object, chain)
     }
 
     fn hashed_bytes(&self, _: &ContentId) -> u64 {

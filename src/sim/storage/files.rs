@@ -9,7 +9,6 @@ use super::super::lock::Lock;
 use super::super::network::Slot;
 use super::disk::{Disk, Kind};
 use super::keeper::Keeper;
-use super::light::Light;
 use super::outcome::{Acknowledged, Ended, Moved};
 use super::real::Real;
 use super::settings::FileSettings;
@@ -51,8 +50,8 @@ pub(super) type Neighbours = ((PhaseKind, u64, u64), Option<Entry>, Vec<Entry>);
 impl Files {
     pub(super) fn home(&mut self, slot: Slot) -> &mut Home {
         let kind = || match self.settings.real_stores {
-            true => Kind::Real(Real::default()),
-            false => Kind::Light(Light::default()),
+            true => Kind::Real(Real::new(self.settings.checkpoint_chunks)),
+            false => Kind::Light(Box::default()),
         };
         self.homes.entry(slot).or_insert_with(|| Home {
             disk: Arc::new(Lock::new(Disk(kind()))),

@@ -19,7 +19,7 @@ use super::frame::End;
 use super::lie::Lie;
 use super::settings::FileSettings;
 use crate::chord::View;
-use crate::files::{Clock as _, Laws, Transfers, timeout};
+use crate::files::{Clock as _, Laws, Rates, Transfers, timeout};
 use crate::id::{ContentId, Position};
 use crate::names::{Absence, Bygones};
 use crate::replica::{Agreements, Arrivals, Grants, Ledger, NoRoom, RoomWord, TakeOver};
@@ -108,7 +108,7 @@ impl Keeper {
             lies_told: Lock::default(),
             false_copies: Lock::default(),
             lines,
-            transfers: Transfers::new(settings.repair_bytes_s),
+            transfers: Transfers::new(Rates { repair: settings.repair_bytes_s, ..Rates::default() }),
             moved: Lock::default(),
             repair_wanted: Notify::new(),
             neighbours: Lock::default(),

@@ -11,7 +11,7 @@ use super::span::Span;
 use super::stream::Stream;
 use crate::files::{GiveError, Piece as _, Reader as _, StreamError};
 use crate::id::{ContentId, Position};
-use crate::outboard::chunk_count;
+use crate::outboard::{Midstate, Outboard, chunk_count};
 use crate::time::Timestamp;
 use crate::wire::{ObjectInfo, StorageReply, StorageRequest, codec, limits};
 
@@ -24,8 +24,13 @@ impl Keeper {
     ) -> Option<(Stream, StorageRequest)> {
         let Some(lie) = self.lie.get() else { return Some((stream, request)) };
         match &request {
-            StorageRequest::FetchObject { content, offset } => {
-                let (content, offset) = (*content, *offset);
+            StorageRequest::FetchObject { content, .. } | StorageRequest::FetchRange { content, .. } => {
+                let (offset, length) = match &request {
+                    StorageRequest::FetchRange { offset, length, .. } => (*offset, *length),
+                    StorageRequest::FetchObject { offset, .. } => (*offset, u64::MAX),
+                    _ => (0, u64::MAX),
+                };
+                let content = *content;
                 let is_about_objects = matches!(
                     lie,
                     Lie::CorruptBytes
@@ -34,12 +39,14 @@ impl Keeper {
                         | Lie::MoreBytes
                         | Lie::OtherReply
                         | Lie::OneByte
+                        | Lie::Stalls
                 );
                 match Reading::begin(self, &content, offset) {
                     Ok((object, reading)) if is_about_objects && offset < object.length => {
                         self.tell_lie();
                         // The asking peer may hang up.
-                        let _ = give(lie, stream, object, offset, reading).await;
+                        let end = offset.saturating_add(length).min(object.length);
+                        let _ = give(lie, stream, object, end - offset, reading).await;
                         None
                     }
                     _ => Some((stream, request)),
@@ -103,6 +110,13 @@ impl Keeper {
                 };
                 Some(StorageReply::Outboard { object, midstates: vec![9; 32 * count] })
             }
+            (Lie::ForgedOutboard, StorageRequest::FetchOutboard { content, .. }) => {
+                let object = self.disk.lock().info(content).ok()??;
+                let midstates = vec![Midstate([9; 32]); chunk_count(object.length) as usize - 1];
+                let bytes = midstates.iter().flat_map(|midstate| midstate.0).collect();
+                let outboard = Outboard::new(object.length, midstates).ok()?.digest();
+                Some(StorageReply::Outboard { object: ObjectInfo { outboard, ..object }, midstates: bytes })
+            }
             (Lie::Denial, StorageRequest::WhoHas { .. }) => {
                 Some(StorageReply::Holders { here: false, others: Vec::new() })
             }
@@ -146,12 +160,12 @@ impl Keeper {
     }
 }
 
-/// Sends an object in the way of a liar.
+/// Sends `wanted` bytes of an object in the way of a liar.
 async fn give(
     lie: Lie,
     mut stream: Stream,
     object: ObjectInfo,
-    offset: u64,
+    wanted: u64,
     mut reading: Reading,
 ) -> Result<(), StreamError> {
     if lie == Lie::OtherReply {
@@ -162,8 +176,8 @@ async fn give(
     let length = object.length + u64::from(lie == Lie::WrongLength);
     stream.say_reply(StorageReply::Object(ObjectInfo { length, ..object }));
     let mut left = match lie {
-        Lie::FewerBytes => (object.length - offset) / 2,
-        _ => u64::MAX,
+        Lie::FewerBytes | Lie::Stalls => wanted / 2,
+        _ => wanted,
     };
     let mut last = None;
     while let Some(mut piece) = reading.next().await.map_err(broken)? {
@@ -180,8 +194,14 @@ async fn give(
         }
         if piece.length() > 0 {
             stream.send_span(piece.clone()).await?;
+            last = Some(piece);
         }
-        last = Some(piece);
+        if left == 0 {
+            break;
+        }
+    }
+    if lie == Lie::Stalls {
+        stream.next_reply(Duration::from_secs(86_400)).await?;
     }
     while lie == Lie::MoreBytes
         && let Some(piece) = &last

@@ -31,11 +31,15 @@ pub enum Lie {
     FalseCopies,
     /// The peer reads a byte every nine seconds of an object that it is given, just often enough not to be silent.
     SlowReader,
+    /// An outboard with invented midstates is sent, under its own digest.
+    ForgedOutboard,
+    /// Half of the bytes are sent, then nothing more.
+    Stalls,
 }
 
 impl Lie {
     /// All kinds of lies.
-    pub const ALL: [Lie; 13] = [
+    pub const ALL: [Lie; 15] = [
         Lie::CorruptBytes,
         Lie::WrongLength,
         Lie::FewerBytes,
@@ -49,6 +53,8 @@ impl Lie {
         Lie::FalseHere,
         Lie::FalseCopies,
         Lie::SlowReader,
+        Lie::ForgedOutboard,
+        Lie::Stalls,
     ];
 
     /// The fault that other peers should see; `None` if a lie cannot be told from bad luck.
@@ -61,7 +67,12 @@ impl Lie {
             Lie::OtherOutboard => Some(Fault::BadOutboard),
             Lie::ForgedRecord => Some(Fault::BadRecord),
             Lie::FalseCopies => Some(Fault::FalseCopies),
-            Lie::OneByte | Lie::Denial | Lie::FalseHere | Lie::SlowReader => None,
+            Lie::OneByte
+            | Lie::Denial
+            | Lie::FalseHere
+            | Lie::SlowReader
+            | Lie::ForgedOutboard
+            | Lie::Stalls => None,
         }
     }
 }

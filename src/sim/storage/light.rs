@@ -18,6 +18,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::files::{CopyHere, HeldPage, KeptAs, Laws};
 use crate::id::{ContentId, KeyRange, Position, SetDigest};
 use crate::names::{Grave, NameHistory};
+use crate::outboard::{CHUNK_BYTES, ChunkSet, chunk_count};
 use crate::replica::{DiskRoom, LeaseBook, LeaseTerms};
 use crate::wire::{ObjectInfo, codec};
 
@@ -41,6 +42,8 @@ pub(in crate::sim) struct Light {
     dropped_ms: u64,
     /// The partial transfers, with the number of bytes that came.
     parts: BTreeMap<ContentId, u64>,
+    /// The chunks of those of them that came in any order.
+    chunks: BTreeMap<ContentId, ChunkSet>,
     used_bytes: u64,
     /// Whether the next sync fails.
     sync_fails: bool,
@@ -97,8 +100,6 @@ pub(in crate::sim) enum DiskFailure {
     NotHere,
     #[error("its bytes are other ones")]
     Rotten,
-    #[error("a chunk is another one")]
-    WrongChunk,
     #[error("a sync has failed; nothing is written until this peer starts anew")]
     Poisoned,
     #[error("somebody else sends it at the moment")]
@@ -119,6 +120,7 @@ impl Default for Light {
             active_ms: None,
             dropped_ms: 0,
             parts: BTreeMap::new(),
+            chunks: BTreeMap::new(),
             used_bytes: 0,
             sync_fails: false,
             poisoned: false,
@@ -337,8 +339,53 @@ impl Light {
         free(self)
     }
 
-    /// Begins to receive an object; returns the offset of the first wanted byte.
+    /// Begins to receive an object in order; returns the offset of the first wanted byte.
     pub(super) fn receive(&mut self, info: &ObjectInfo) -> Result<u64, DiskFailure> {
+        let part = self.begin_receiving(info)?;
+        let Some(chunks) = self.chunks.remove(&info.content) else { return Ok(part) };
+        // A part with holes serves as far as it has none.
+        let prefix = (chunks.prefix() * CHUNK_BYTES).min(part);
+        self.cut_part(&info.content, prefix);
+        Ok(prefix)
+    }
+
+    /// Begins to receive the chunks of an object in any order.
+    pub(super) fn receive_chunks(&mut self, info: &ObjectInfo) -> Result<(), DiskFailure> {
+        let part = self.begin_receiving(info)?;
+        if !self.chunks.contains_key(&info.content) {
+            let mut chunks = ChunkSet::new(chunk_count(info.length));
+            let whole = if part == info.length { chunks.chunks() } else { part / CHUNK_BYTES };
+            chunks.extend(0..whole);
+            self.cut_part(&info.content, (whole * CHUNK_BYTES).min(info.length));
+            self.chunks.insert(info.content, chunks);
+        }
+        Ok(())
+    }
+
+    /// The chunks that are here of an object whose chunks come in any order.
+    pub(super) fn chunks_of(&self, content: &ContentId) -> ChunkSet {
+        self.chunks.get(content).cloned().unwrap_or_else(|| ChunkSet::new(0))
+    }
+
+    /// Adds a chunk; a wrong one only in a world without the law that bytes are checked.
+    pub(super) fn put_chunk(
+        &mut self,
+        content: &ContentId,
+        index: u64,
+        bytes: u64,
+        sound: bool,
+    ) -> Result<(), DiskFailure> {
+        if self.chunks.get_mut(content).is_some_and(|chunks| chunks.insert(index)) {
+            self.append(content, bytes)?;
+        }
+        if !sound {
+            self.torn.insert(*content);
+        }
+        Ok(())
+    }
+
+    /// Takes the right to receive an object; returns the number of its bytes that are here.
+    fn begin_receiving(&mut self, info: &ObjectInfo) -> Result<u64, DiskFailure> {
         let content = &info.content;
         if self.contains(content) {
             return Err(DiskFailure::AlreadyHere);
@@ -400,6 +447,7 @@ impl Light {
     /// Discards a partial transfer.
     pub(super) fn discard(&mut self, content: &ContentId) {
         self.torn.remove(content);
+        self.chunks.remove(content);
         self.used_bytes -= self.parts.remove(content).unwrap_or(0);
     }
 
@@ -507,6 +555,15 @@ impl Light {
         }
         for content in std::mem::take(&mut self.receiving) {
             let written = self.part(&content).unwrap_or(0);
+            if let Some(chunks) = self.chunks.get_mut(&content) {
+                // Each chunk was marked, or is lost. The last one may be shorter, and goes in any case.
+                let mut left = ChunkSet::new(chunks.chunks());
+                left.extend(chunks.iter().filter(|index| index + 1 < chunks.chunks() && rng.random()));
+                let bytes = left.count() * CHUNK_BYTES;
+                *chunks = left;
+                self.cut_part(&content, bytes);
+                continue;
+            }
             self.discard(&content);
             let left = rng.random_range(0..=written);
             if left > 0 {

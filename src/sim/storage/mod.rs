@@ -11,7 +11,7 @@
 //! | `keeper` | the state that the tasks of one process share |
 //! | `files` | the homes of the peers, and the acknowledged files |
 //! | `stream`, `link` | requests, answers and bytes over the network |
-//! | `env`, `bytes` | the connection between a simulated peer and [`crate::files`] |
+//! | `env`, `bytes`, `chunks` | the connection between a simulated peer and [`crate::files`] |
 //! | `work` | the commands of its user, and the requests of other peers |
 //! | `liar` | a member that lies |
 //! | `place` | files that are there from the beginning |
@@ -22,6 +22,7 @@
 
 mod bytes;
 pub mod check;
+mod chunks;
 mod disk;
 mod effect;
 mod env;

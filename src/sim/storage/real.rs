@@ -20,6 +20,8 @@ use crate::wire::ObjectInfo;
 pub(super) struct Real {
     pub(super) memory: MemoryDisk,
     pub(super) checks_reads: bool,
+    /// The number of chunks after which a transfer is marked.
+    checkpoint_chunks: u64,
     /// The open store, while a process runs.
     store: Option<Store>,
     /// Whether a sync failed since a person last looked.
@@ -31,14 +33,19 @@ pub(super) struct Real {
 /// The file and version that were checked, and whether the bytes were right.
 type Looked = ((u64, u64), bool);
 
-impl Default for Real {
-    fn default() -> Real {
-        let memory = MemoryDisk::default();
-        Real { memory, checks_reads: false, store: None, poisoned: false, looked: RefCell::default() }
-    }
-}
-
 impl Real {
+    /// An empty disk, on which transfers are marked whenever so many chunks have come.
+    pub(super) fn new(checkpoint_chunks: u64) -> Real {
+        Real {
+            memory: MemoryDisk::default(),
+            checks_reads: false,
+            checkpoint_chunks,
+            store: None,
+            poisoned: false,
+            looked: RefCell::default(),
+        }
+    }
+
     /// The store of the running process.
     ///
     /// # Errors
@@ -56,7 +63,9 @@ impl Real {
     pub(super) fn open(&mut self) {
         if self.store.is_none() {
             let opened = Store::open(Path::new(ROOT), Arc::new(self.memory.clone()));
-            self.store = Some(opened.unwrap_or_else(|error| panic!("the store does not open: {error}")));
+            let store = opened.unwrap_or_else(|error| panic!("the store does not open: {error}"));
+            store.checkpoint_every(self.checkpoint_chunks);
+            self.store = Some(store);
         }
     }
 

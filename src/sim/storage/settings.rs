@@ -29,6 +29,8 @@ pub struct FileSettings {
     pub surplus_wait: Option<Duration>,
     /// Whether peers keep their files in real stores, on disks in memory; for worlds of a few peers.
     pub real_stores: bool,
+    /// The number of chunks after which a transfer into a real store syncs and marks them.
+    pub checkpoint_chunks: u64,
 }
 
 impl Default for FileSettings {
@@ -45,6 +47,7 @@ impl Default for FileSettings {
             names: NameTerms::default(),
             surplus_wait: None,
             real_stores: false,
+            checkpoint_chunks: 32,
         }
     }
 }

@@ -136,7 +136,10 @@ impl Keeper {
             }
             StorageRequest::FetchObject { content, offset } => {
                 // The asking peer finds out.
-                let _ = files::serve_object(&self, stream, content, offset).await;
+                let _ = files::serve_object(&self, stream, content, offset, u64::MAX).await;
+            }
+            StorageRequest::FetchRange { content, offset, length } => {
+                let _ = files::serve_object(&self, stream, content, offset, length).await;
             }
             request => {
                 let reply = self.answer(&from, request).await;

@@ -58,7 +58,9 @@ fn a_limit_of_repair_that_is_none() {
             before_anything_starts(&[command, &["--away-limit", limit]].concat(), "--away-limit");
         }
         for rate in ["-1", "0", "65535", "1M", ""] {
-            before_anything_starts(&[command, &["--repair-rate", rate]].concat(), "--repair-rate");
+            for option in ["--repair-rate", "--upload-rate", "--download-rate"] {
+                before_anything_starts(&[command, &[option, rate]].concat(), option);
+            }
         }
     }
 }

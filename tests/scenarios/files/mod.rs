@@ -12,6 +12,7 @@ mod hostile;
 mod leases;
 mod leave;
 mod life;
+mod many;
 mod names;
 mod power;
 mod repair;

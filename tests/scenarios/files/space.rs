@@ -162,6 +162,8 @@ fn surplus_copies_go_after_the_wait() {
             until_member(&mut world, comes, seed);
         }
         settle(&mut world, MINUTE * 2, seed);
+        // Every file is in place, and other copies may still be on their way.
+        world.run_for(MINUTE);
         let before = surplus_copies(&world);
         assert!(before > 0, "seed {seed}");
         world.run_for(MINUTE * 5);

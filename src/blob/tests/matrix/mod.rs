@@ -11,13 +11,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use self::model::{Fact, Model, NONE, ROOT, invariants, kind, read, record_in_words, resume_all};
 use crate::blob::{BlobError, Kind, Limits, Loss, MemoryDisk, Notice, PeerFile, Store};
 use crate::id::{ContentId, FileName, Position};
-use crate::outboard::ChunkHasher;
+use crate::outboard::{CHUNK_BYTES, Chain, ChunkHasher};
 use crate::time::{Moment, Timestamp};
 use crate::wire::Link;
 
@@ -144,10 +145,14 @@ fn first_life(worker: Worker) -> Done<Worker> {
     receiver.write(&worker.files[4][..(3 << 19) + 11])?;
     drop(receiver);
     worker.step(vec![(Fact::Object(e), kind(Kind::Replica))], |store| {
-        let mut receiver = store.receive(e, worker.files[4].len() as u64)?;
-        receiver.check_against(&outboard_of(&worker.files[4]))?;
-        receiver.write(&worker.files[4][receiver.offset() as usize..])?;
-        receiver.finish(Kind::Replica).map(drop)
+        let chain = Chain::new(e, outboard_of(&worker.files[4]));
+        let receiver = store.receive_chunks(chain, worker.files[4].len() as u64)?;
+        for (index, chunk) in (0..).zip(worker.files[4].chunks(CHUNK_BYTES as usize)) {
+            if !receiver.here().contains(index) {
+                receiver.place(index, &[Bytes::copy_from_slice(chunk)])?;
+            }
+        }
+        receiver.finish(Kind::Replica, &[]).map(drop)
     })?;
     // An empty file. A new version: other bytes under the name, while the old ones stay.
     worker.receive(5, Kind::Replica, Some(("empty", 1)))?;

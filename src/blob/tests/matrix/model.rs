@@ -238,6 +238,12 @@ pub fn invariants(store: &Store, disk: &MemoryDisk, model: &Model) -> Result<(),
 /// The first that does neither.
 pub fn resume_all(store: &Store, disk: &MemoryDisk, model: &Model) -> Result<(), String> {
     for (path, _) in disk.files_below(&Path::new(ROOT).join("incoming")) {
+        // The marks of a part go with it.
+        if path.extension().is_some_and(|extension| extension == "marks")
+            && disk.stat(&path.with_extension("part")).is_ok()
+        {
+            continue;
+        }
         let content = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".part")?.parse().ok());
         let content: ContentId = content.ok_or_else(|| format!("{} is left", path.display()))?;
         let bytes = model.bytes.get(&content).ok_or_else(|| format!("{} is unknown", path.display()))?;

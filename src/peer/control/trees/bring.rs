@@ -82,14 +82,18 @@ impl FoundTree {
         Ok(FoundTree { report: self.report.clone(), tree, what: self.what.clone() })
     }
 
-    /// Opens the file at a path; `None` if the entry there is a directory or a link.
+    /// Opens the file at a path; returns its description and its bytes. `None` if the entry there is a directory or a link.
     ///
     /// # Errors
     /// [`BringError::NoEntry`]; its bytes do not come.
-    pub async fn open(&self, peer: TreePeer<'_>, path: &TreePath) -> Result<Option<ObjectBytes>, BringError> {
+    pub async fn open(
+        &self,
+        peer: TreePeer<'_>,
+        path: &TreePath,
+    ) -> Result<Option<(ObjectInfo, ObjectBytes)>, BringError> {
         let entry = self.tree.entry(path).ok_or_else(|| self.lacks(path))?;
         match entry.object() {
-            Some(object) => Ok(Some(peer.open(*object).await?)),
+            Some(object) => Ok(Some((*object, peer.open(*object).await?))),
             None => Ok(None),
         }
     }

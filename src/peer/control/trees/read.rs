@@ -15,7 +15,7 @@ use crate::tree::{TREE_BYTES_MAX, Tree, TreeEntry, TreeReader};
 pub(super) async fn read(peer: TreePeer<'_>, content: ContentId, length: u64) -> Result<Tree, BringError> {
     let bytes = peer.read(content, length).await?;
     let bad = |reason: String| BringError::BadTree { content, reason };
-    if bytes.object().length > TREE_BYTES_MAX {
+    if bytes.left() > TREE_BYTES_MAX {
         return Err(bad(format!("it is longer than {TREE_BYTES_MAX} bytes")));
     }
     let parsed = bytes.write_to(Parsing::default(), &Progress::default()).await;
