@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::bring::bring;
 use super::bytes::{Piece as _, Reader as _};
 use super::env::Env;
-use super::fetch::{Wish, bring};
+use super::fetch::Wish;
 use super::progress::Progress;
 use super::renew::renew;
 use crate::id::ContentId;

@@ -103,12 +103,12 @@ mod tests {
         let RecordTarget::Content { content, length, outboard } = body.target else { panic!() };
         body.target = RecordTarget::Tree { content, length, outboard };
         let one = crate::wire::SignedRecord { body: codec::encode(&body).unwrap(), ..one };
-        history.merge(one.clone()).unwrap();
+        history.merge(one.clone(), VERSIONS_MAX).unwrap();
         let tree = ObjectInfo { content, length, outboard };
         let link = Link { name: body.name.clone(), clock: body.clock };
         assert_eq!(history.trees(1_000 * DAY, KEPT), [(tree, link)]);
         assert_eq!(referred(&history, 1_000 * DAY), [(1, true)]);
-        history.merge(record(40 * DAY + 2, 1, Some(one.id()))).unwrap();
+        history.merge(record(40 * DAY + 2, 1, Some(one.id())), VERSIONS_MAX).unwrap();
         assert_eq!(history.trees(69 * DAY, KEPT).len(), 1);
         assert_eq!(history.trees(71 * DAY, KEPT), []);
     }

@@ -15,7 +15,7 @@ use crate::blob::{BlobError, ObjectReader};
 use crate::files::{Asking as _, Env as _, Fetch, Wish, holders_to_ask};
 use crate::id::ContentId;
 use crate::names::object_of;
-use crate::outboard::{CHUNK_BYTES, Outboard, verify_chunk};
+use crate::outboard::{CHUNK_BYTES, Outboard, chunk_count, verify_chunk};
 use crate::peer::api::{ByteRange, Progress, RangeProof, RangeReport, ReadError, RequestError, Wanted};
 use crate::peer::shared::Shared;
 use crate::transport::background;
