@@ -44,6 +44,11 @@ fn an_address_that_is_not_there() {
     let text = fs::read_to_string(&file).unwrap();
     let moved = text.replace("listen = \"127.0.0.1:", "listen = \"192.0.2.1:");
     assert_ne!(moved, text);
+    // A person who changes the file takes the line out that has the check of it.
+    let moved = moved
+        .lines()
+        .filter(|line| !line.starts_with("# check "))
+        .fold(String::new(), |all, line| all + line + "\n");
     fs::write(&file, &moved).unwrap();
     ring.begin_run(36);
     ring.peer(36).wait_said("this machine has no address 192.0.2.1 at the moment");
