@@ -35,6 +35,11 @@ impl Sub<Moment> for Moment {
     }
 }
 
+/// A span in whole milliseconds; the greatest number where it is longer than that.
+pub fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// A hybrid logical clock's reading (Kulkarni et al., *Logical Physical Clocks*, OPODIS 2014):
 /// milliseconds since the Unix epoch in the upper 48 bits, a counter in the lower 16.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]

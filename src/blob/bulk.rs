@@ -15,9 +15,9 @@ use rustix::io::{Errno, ReadWriteFlags};
 /// Whether data stays in the system's cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cache {
-    /// It may be read again soon.
+    /// The data stays in the cache, since it may be read again soon.
     Keep,
-    /// It is moved once.
+    /// The data goes past the cache, since it is moved once.
     Bypass,
 }
 

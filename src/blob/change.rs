@@ -124,7 +124,7 @@ pub struct KeptRecord {
 /// All that is kept under a name key.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct KeptName {
-    /// The record; `None` if there is none.
+    /// The record to keep; `None` removes it.
     pub record: Option<KeptRecord>,
     /// The memory of a removal whose records are gone.
     pub grave: Option<Grave>,

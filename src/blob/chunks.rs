@@ -31,7 +31,7 @@ struct State {
     unmarked: Vec<u64>,
 }
 
-/// The outcome for a chunk.
+/// The fate of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChunkFate {
     /// It is linked, and written.

@@ -14,6 +14,7 @@ use super::error::Result;
 use super::store::Store;
 use super::tables::Kind;
 use crate::id::ContentId;
+use crate::time::millis;
 use crate::wire::{Amount, ObjectInfo, SpaceReport};
 
 /// An object here, and all that decides how long it stays.
@@ -197,7 +198,7 @@ impl Store {
     /// Milliseconds since the Unix epoch, by the clock that stamps files.
     pub fn wall_ms(&self) -> u64 {
         let since = self.layout().disk.wall_clock().duration_since(SystemTime::UNIX_EPOCH);
-        since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        since.map_or(0, millis)
     }
 
     /// Whether this peer means to free any copy.

@@ -97,7 +97,7 @@ impl Layout {
     }
 
     pub fn object(&self, content: &ContentId) -> PathBuf {
-        object_path(&self.root, content)
+        self.root.join(object_below(OBJECTS, content))
     }
 
     pub fn outboard(&self, content: &ContentId) -> PathBuf {
@@ -347,11 +347,6 @@ pub(super) fn create_root(disk: &dyn Disk, root: &Path) -> Result<()> {
 fn object_below(folder: &str, content: &ContentId) -> PathBuf {
     let hex = content.to_string();
     Path::new(folder).join(&hex[..2]).join(hex)
-}
-
-/// The path of an object in this data directory.
-pub fn object_path(dir: &Path, content: &ContentId) -> PathBuf {
-    dir.join(object_below(OBJECTS, content))
 }
 
 /// The content id in a file name, if the name is 64 lower-case hexadecimal digits.

@@ -8,6 +8,8 @@
 //! A handle belongs to one life of the disk. Once the power is off, every operation through the handles of that life
 //! fails and changes nothing, so that a dead process cannot write any more.
 
+mod loss;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
@@ -17,6 +19,9 @@ use std::time::{Duration, SystemTime};
 
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
+
+pub use loss::Loss;
+use loss::{Keeping, Write};
 
 use super::disk::{Access, Disk, DiskFile, Stamp, Stat, SyncError};
 use super::room::Room;
@@ -53,22 +58,6 @@ struct Shared {
 /// The function that [`MemoryDisk::watch`] calls.
 type Watcher = Arc<dyn Fn(MemoryDisk) + Send + Sync>;
 
-/// The fate of the changes that no sync has made durable, once the power goes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Loss {
-    /// All of them are on the disk, as when only the process ends.
-    Nothing,
-    /// None of them is.
-    Everything,
-    /// Of each file and of the names the first few are, and of the next write of a file some sectors.
-    Torn,
-    /// Any of them are, each as a whole: they were written in any order.
-    Reordered,
-    /// For each file and for the names chance takes the first few or any, and tears half of the writes.
-    #[default]
-    Chance,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Node {
     Folder,
@@ -91,18 +80,6 @@ struct Inode {
     version: u64,
     handles: u32,
     locked_by: Option<u64>,
-}
-
-/// One change of a file's bytes, and how to undo it.
-#[derive(Clone)]
-struct Write {
-    offset: u64,
-    /// The bytes that the change wrote; empty if it set the length.
-    new: Vec<u8>,
-    new_length: u64,
-    /// The bytes that were there before, as far as the file reached.
-    old: Vec<u8>,
-    old_length: u64,
 }
 
 impl Default for MemoryDisk {
@@ -481,64 +458,6 @@ impl Shared {
     }
 }
 
-impl Write {
-    /// Redoes the change; `keeps` decides for each sector whether its bytes are written.
-    fn redo(&self, bytes: &mut Vec<u8>, mut keeps: impl FnMut(usize) -> bool) {
-        if self.new.is_empty() {
-            bytes.resize(self.new_length as usize, 0);
-            return;
-        }
-        let length = bytes.len().max(self.offset as usize + self.new.len());
-        bytes.resize(length, 0);
-        for (sector, new) in self.new.chunks(SECTOR_BYTES).enumerate() {
-            if keeps(sector) {
-                let at = self.offset as usize + sector * SECTOR_BYTES;
-                bytes[at..at + new.len()].copy_from_slice(new);
-            }
-        }
-    }
-
-    fn undo(&self, bytes: &mut Vec<u8>) {
-        bytes.resize(self.old_length as usize, 0);
-        // Bytes that were written beyond the end had none before.
-        let at = (self.offset as usize).min(bytes.len());
-        bytes[at..at + self.old.len()].copy_from_slice(&self.old);
-    }
-}
-
-/// The unsynced changes of one place that remain after the power was cut.
-enum Keeping {
-    /// The first few: the changes were written in their order.
-    First(usize),
-    /// Each one by chance: the changes were written in any order.
-    Any,
-}
-
-impl Keeping {
-    fn draw(loss: Loss, rng: &mut ChaCha8Rng, count: usize) -> Keeping {
-        match loss {
-            Loss::Nothing => Keeping::First(count),
-            Loss::Everything => Keeping::First(0),
-            Loss::Torn => Keeping::First(rng.random_range(0..=count)),
-            Loss::Reordered => Keeping::Any,
-            Loss::Chance if rng.random_bool(0.5) => Keeping::First(rng.random_range(0..=count)),
-            Loss::Chance => Keeping::Any,
-        }
-    }
-
-    fn keeps(&self, rng: &mut ChaCha8Rng, at: usize) -> bool {
-        match self {
-            Keeping::First(count) => at < *count,
-            Keeping::Any => rng.random_bool(0.5),
-        }
-    }
-
-    /// Whether this change is the first one that is lost.
-    fn is_next(&self, at: usize) -> bool {
-        matches!(self, Keeping::First(count) if at == *count)
-    }
-}
-
 impl Disk for MemoryDisk {
     fn now(&self) -> Moment {
         self.lock().now
@@ -791,194 +710,10 @@ fn power_is_off() -> io::Error {
     io::Error::other("the power is off")
 }
 
-/// The size that a disk without a bound reports.
-const UNLIMITED_BYTES: u64 = 1 << 40;
-const SECTOR_BYTES: usize = 512;
 const DEVICE: u64 = 1;
 
+/// The size that a disk without a bound reports.
+const UNLIMITED_BYTES: u64 = 1 << 40;
+
 #[cfg(test)]
-mod tests {
-    use rand::SeedableRng as _;
-
-    use super::*;
-
-    fn rng(seed: u64) -> ChaCha8Rng {
-        ChaCha8Rng::seed_from_u64(seed)
-    }
-
-    /// Goal: synced bytes survive every loss of power. Unsynced bytes may survive, be torn, or be lost, and each of
-    /// these happens.
-    #[test]
-    fn a_sync_is_what_makes_bytes_and_names_durable() {
-        let mut seen = std::collections::BTreeSet::new();
-        for seed in 0..200 {
-            let disk = MemoryDisk::default();
-            disk.create_dir(Path::new("/d")).unwrap();
-            let file = disk.create(Path::new("/d/a")).unwrap();
-            file.write_all_at(&[1; 2_048], 0).unwrap();
-            file.sync().unwrap();
-            disk.sync_dir(Path::new("/d")).unwrap();
-            disk.sync_dir(Path::new("/")).unwrap();
-            file.write_all_at(&[2; 2_048], 0).unwrap();
-            disk.create(Path::new("/d/b")).unwrap();
-            disk.power_off();
-            let disk = disk.power_on(&mut rng(seed));
-            let bytes = disk.contents(Path::new("/d/a")).unwrap();
-            assert_eq!(bytes.len(), 2_048);
-            let written = bytes.iter().filter(|byte| **byte == 2).count();
-            assert!(bytes.iter().all(|byte| [1, 2].contains(byte)) && written.is_multiple_of(SECTOR_BYTES));
-            let state = if written == 0 {
-                "lost"
-            } else if written == 2_048 {
-                "there"
-            } else {
-                "torn"
-            };
-            seen.insert((state, disk.contents(Path::new("/d/b")).is_some()));
-        }
-        assert_eq!(seen.len(), 6, "{seen:?}");
-    }
-
-    /// Goal: two writes may reach the disk in either order.
-    #[test]
-    fn writes_are_reordered() {
-        let later_alone = (0..200).filter(|seed| {
-            let disk = MemoryDisk::default();
-            disk.create_dir(Path::new("/d")).unwrap();
-            let file = disk.create(Path::new("/d/a")).unwrap();
-            file.set_length(1_024).unwrap();
-            file.sync().unwrap();
-            disk.sync_dir(Path::new("/")).unwrap();
-            disk.sync_dir(Path::new("/d")).unwrap();
-            file.write_all_at(&[1; 512], 0).unwrap();
-            file.write_all_at(&[2; 512], 512).unwrap();
-            let disk = disk.power_on(&mut rng(*seed));
-            let bytes = disk.contents(Path::new("/d/a")).unwrap();
-            (bytes[0], bytes[512]) == (0, 2)
-        });
-        assert!(later_alone.count() > 10);
-    }
-
-    /// Goal: a file whose rename is durable is at its new place only, also if the folder of its old name was not synced.
-    #[test]
-    fn a_durable_rename_leaves_no_old_name() {
-        for seed in 0..50 {
-            let disk = MemoryDisk::default();
-            disk.create_dir(Path::new("/a")).unwrap();
-            disk.create_dir(Path::new("/b")).unwrap();
-            disk.sync_dir(Path::new("/")).unwrap();
-            disk.create(Path::new("/a/new")).unwrap();
-            disk.rename(Path::new("/a/new"), Path::new("/a/part")).unwrap();
-            disk.rename(Path::new("/a/part"), Path::new("/b/object")).unwrap();
-            disk.sync_dir(Path::new("/b")).unwrap();
-            let disk = disk.power_on(&mut rng(seed));
-            assert_eq!(disk.read_dir(Path::new("/b")).unwrap(), ["object"]);
-            assert!(disk.read_dir(Path::new("/a")).unwrap().is_empty(), "seed {seed}");
-        }
-    }
-
-    /// Goal: each kind of loss leaves what it says of three unsynced writes and two names.
-    #[test]
-    fn a_kind_of_loss_is_as_it_says() {
-        let after = |loss, seed| {
-            let disk = MemoryDisk::default();
-            disk.create_dir(Path::new("/d")).unwrap();
-            let file = disk.create(Path::new("/d/a")).unwrap();
-            file.set_length(3 * 2_048).unwrap();
-            file.sync().unwrap();
-            disk.sync_dir(Path::new("/")).unwrap();
-            disk.sync_dir(Path::new("/d")).unwrap();
-            for write in 0..3u8 {
-                file.write_all_at(&[write + 1; 2_048], u64::from(write) * 2_048).unwrap();
-            }
-            disk.create(Path::new("/d/b")).unwrap();
-            disk.create(Path::new("/d/c")).unwrap();
-            disk.set_loss(loss);
-            let fork = disk.fork();
-            disk.power_off();
-            let disk = fork.power_on(&mut rng(seed));
-            let bytes = disk.contents(Path::new("/d/a")).unwrap();
-            let written = |part: &[u8]| match part.iter().filter(|byte| **byte != 0).count() {
-                0 => 'n',
-                2_048 => 'y',
-                _ => 't',
-            };
-            let writes: String = bytes.chunks(2_048).map(written).collect();
-            let names = ["/d/b", "/d/c"].map(|name| disk.contents(Path::new(name)).is_some());
-            (writes, names)
-        };
-        let all = |loss| (0..300).map(|seed| after(loss, seed)).collect::<std::collections::BTreeSet<_>>();
-        let whole = |writes: &str, names| std::collections::BTreeSet::from([(writes.to_owned(), names)]);
-        assert_eq!(all(Loss::Nothing), whole("yyy", [true, true]));
-        assert_eq!(all(Loss::Everything), whole("nnn", [false, false]));
-        let torn = all(Loss::Torn);
-        assert!(
-            torn.iter().all(|(writes, names)| writes.chars().is_sorted_by_key(|at| "ytn".find(at))
-                && names[0] >= names[1])
-        );
-        assert!(torn.iter().any(|(writes, _)| writes == "ytn"), "{torn:?}");
-        let reordered = all(Loss::Reordered);
-        assert!(reordered.iter().all(|(writes, _)| !writes.contains('t')));
-        assert!(reordered.contains(&("nny".to_owned(), [false, true])), "{reordered:?}");
-    }
-
-    /// Goal: a watcher sees the disk before each change, and its fork is a disk of its own.
-    #[test]
-    fn a_watcher_gets_the_disk_before_each_change() {
-        let disk = MemoryDisk::default();
-        disk.create_dir(Path::new("/d")).unwrap();
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let note = seen.clone();
-        disk.watch(move |fork| {
-            note.lock().unwrap().push(fork.contents(Path::new("/d/a")).map(|bytes| bytes.len()));
-            fork.create(Path::new("/d/of the fork")).unwrap();
-        });
-        let file = disk.create(Path::new("/d/a")).unwrap();
-        file.write_all_at(b"abc", 0).unwrap();
-        file.read_at(&mut [0; 3], 0).unwrap();
-        file.sync().unwrap();
-        assert_eq!(*seen.lock().unwrap(), [None, Some(0), Some(3)]);
-        assert_eq!(disk.read_dir(Path::new("/d")).unwrap(), ["a"]);
-    }
-
-    /// Goal: handles of a dead process change no file, and its lock is gone.
-    #[test]
-    fn an_earlier_life_is_over() {
-        let disk = MemoryDisk::default();
-        disk.create_dir(Path::new("/d")).unwrap();
-        let old = disk.create(Path::new("/d/a")).unwrap();
-        assert!(old.try_lock().unwrap());
-        disk.sync_dir(Path::new("/d")).unwrap();
-        disk.sync_dir(Path::new("/")).unwrap();
-        assert!(!disk.open(Path::new("/d/a"), Access::Update).unwrap().try_lock().unwrap());
-        let next = disk.power_on(&mut rng(1));
-        assert!(old.write_all_at(b"late", 0).is_err() && old.sync().is_err());
-        assert!(disk.create(Path::new("/d/b")).is_err());
-        assert!(next.open(Path::new("/d/a"), Access::Update).unwrap().try_lock().unwrap());
-        assert_eq!(next.contents(Path::new("/d/a")), Some(Vec::new()));
-    }
-
-    #[test]
-    fn the_power_goes_before_the_call_that_was_named() {
-        let disk = MemoryDisk::default();
-        disk.die_before_call(2);
-        disk.create_dir(Path::new("/d")).unwrap();
-        assert!(disk.create(Path::new("/d/a")).is_err() && !disk.has_power());
-    }
-
-    #[test]
-    fn a_full_disk_takes_nothing_more_until_there_is_room() {
-        let disk = MemoryDisk::default();
-        disk.create_dir(Path::new("/d")).unwrap();
-        let file = disk.create(Path::new("/d/a")).unwrap();
-        disk.set_capacity(Some(100));
-        file.write_all_at(&[1; 100], 0).unwrap();
-        let full = file.write_all_at(&[1; 1], 100).unwrap_err();
-        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
-        file.write_all_at(&[2; 100], 0).unwrap();
-        disk.remove(Path::new("/d/a")).unwrap();
-        assert_eq!(disk.used(), 100, "it is open");
-        drop(file);
-        assert_eq!(disk.used(), 0);
-    }
-}
+mod tests;

@@ -94,7 +94,6 @@ pub use holders::Holder;
 pub use identity::PeerFile;
 pub use known::KnownFiles;
 pub use lapse::Unreferenced;
-pub use layout::object_path;
 pub use memory::{Loss, MemoryDisk};
 pub use notice::Notice;
 pub use receive::Receiver;

@@ -155,6 +155,7 @@ impl Receiver {
         }
         pieces.clear();
         self.part.wrote(length, self.offset());
+        self.part.note_stamp();
         Ok(())
     }
 

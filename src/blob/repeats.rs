@@ -1,4 +1,4 @@
-//! Which large objects are read again and again. The first reader of one reads past the system's cache; from the
+//! The large objects that are read again and again. The first reader of one reads past the system's cache; from the
 //! second one on, the cache serves.
 
 use std::collections::VecDeque;

@@ -13,7 +13,6 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::buffers::Buffer;
-use super::bulk::{self, Cache};
 use super::disk::Stamp;
 use super::error::{BlobError, IoContext, Result};
 use super::known::KnownFiles;
@@ -126,7 +125,7 @@ impl Source {
         let mut hasher = ChunkHasher::default();
         let mut piece = vec![0; limits::PIECE_BYTES];
         while hasher.offset() < self.seen.length {
-            let read = self.read_at(&mut piece, hasher.offset(), Cache::Keep)?;
+            let read = self.read_at(&mut piece, hasher.offset())?;
             hasher.update(&piece[..read]);
             on_progress(read as u64);
         }
@@ -147,7 +146,7 @@ impl Source {
             (None, Some(content)) => Some(Check::Whole { content: *content, hasher: Box::default() }),
             (None, None) => None,
         };
-        SourceReader { source: self.clone(), offset, check, cache: Cache::Keep }
+        SourceReader { source: self.clone(), offset, check }
     }
 
     /// Checks that the file is unchanged since it was opened.
@@ -160,19 +159,14 @@ impl Source {
     }
 
     /// Fills the piece as far as the file reached when it was opened.
-    fn read_at(&self, piece: &mut [u8], offset: u64, cache: Cache) -> Result<usize> {
+    fn read_at(&self, piece: &mut [u8], offset: u64) -> Result<usize> {
         let left = self.seen.length.saturating_sub(offset);
         let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
-        let mut filled = 0;
-        while filled < wanted {
-            match bulk::read_at(&self.file, &mut piece[filled..wanted], offset + filled as u64, cache) {
-                Ok(0) => return Err(self.changed()),
-                Ok(read) => filled += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error).during("read", &self.path),
-            }
+        match self.file.read_exact_at(&mut piece[..wanted], offset) {
+            Ok(()) => Ok(wanted),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(self.changed()),
+            Err(error) => Err(error).during("read", &self.path),
         }
-        Ok(wanted)
     }
 
     fn changed(&self) -> BlobError {
@@ -186,7 +180,6 @@ pub struct SourceReader {
     source: Source,
     offset: u64,
     check: Option<Check>,
-    cache: Cache,
 }
 
 /// The check of the bytes that are read against those that were hashed.
@@ -220,12 +213,6 @@ impl Check {
 }
 
 impl SourceReader {
-    /// Reads the file past the system's cache, if it is large.
-    #[must_use]
-    pub fn once(self) -> SourceReader {
-        SourceReader { cache: Cache::for_length(self.source.seen.length), ..self }
-    }
-
     /// The next bytes, at most [`limits::PIECE_BYTES`]; empty at the end. The last bytes of a chunk that differs from
     /// the hashed one are not returned, nor are those of a file that was written to since it was opened: no reader gets
     /// all of it.
@@ -237,7 +224,7 @@ impl SourceReader {
         let length = self.source.seen.length;
         let left = length.saturating_sub(self.offset);
         let mut buffer = Buffer::take();
-        let read = self.source.read_at(buffer.room(left), self.offset, self.cache)?;
+        let read = self.source.read_at(buffer.room(left), self.offset)?;
         self.offset += read as u64;
         let piece = buffer.freeze(read);
         if read > 0 && self.check.as_mut().is_some_and(|check| !check.update(&piece, length)) {
@@ -257,7 +244,7 @@ impl SourceReader {
             && let Some(behind) = self.offset.checked_sub(check.offset()).filter(|behind| *behind > 0)
         {
             piece.resize(behind.min(limits::PIECE_BYTES as u64) as usize, 0);
-            let read = self.source.read_at(&mut piece, check.offset(), Cache::Keep)?;
+            let read = self.source.read_at(&mut piece, check.offset())?;
             if !check.update(&piece[..read], length) {
                 return Err(self.source.changed());
             }

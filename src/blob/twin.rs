@@ -1,8 +1,8 @@
 //! A person's copy of an object that is on its way here, written while the bytes come.
 //!
-//! Where the file system makes no reflinks, received/ holds a second copy of the bytes, so that an edit of it never
-//! reaches the object. Made afterwards it costs another read of the whole file, and all of it in the time that the
-//! person waits. So the file in incoming/ gets a twin in received/: each write goes to both. Only what the object's
+//! The folder received/ holds a second copy of the bytes where the file system makes no reflinks, so that an edit of it
+//! never reaches the object. A copy that is made afterwards costs another read of the whole file, while the person
+//! waits. So the file in incoming/ gets a twin in received/: each write goes to both. Only what the object's
 //! check covers counts: the twin is used once the object is complete, and then holds the bytes that were hashed. A twin
 //! that cannot be written is given up, and the copy is made afterwards.
 
@@ -67,7 +67,7 @@ impl Twin {
     /// Makes a whole file durable and read-only, and returns its path: the caller puts it into its place.
     ///
     /// # Errors
-    /// It is not whole, was given up, or cannot be synced.
+    /// The twin is not whole, was given up, or cannot be synced.
     pub fn take(&self) -> Result<PathBuf> {
         let file = self.file.read().unwrap_or_else(PoisonError::into_inner);
         let file = match &*file {

@@ -1,4 +1,4 @@
-//! Which peers have no room for further files, as each says of itself in its pongs.
+//! The peers that have no room for further files, as each says of itself in its pongs.
 //!
 //! Only the peers that this one pings are heard: both nearest successors, the predecessor, and partners. A peer's word
 //! changes at most once a minute, however often it says something else, so that one that flaps costs a round of repair a

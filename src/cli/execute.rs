@@ -392,7 +392,7 @@ impl Executor<'_> {
         let place = checked.map_err(|error| Failure::new(remedy::place(&error)))?;
         let report = self.bring(wanted, false).await?;
         if !report.is_tree {
-            self.save_at(self.peer.read(report.content, report.length).await?, place).await?;
+            self.save_at(self.peer.read(report.content).await?, place).await?;
         }
         Ok(report)
     }
@@ -416,7 +416,7 @@ impl Executor<'_> {
     /// Writes a file to standard output; returns no report if the reader stops before the end, which is no failure.
     async fn to_standard_output(&self, wanted: &Wanted) -> Result<Option<RequestReport>, Failure> {
         let report = self.bring(wanted, false).await?;
-        let is_whole = self.write_out(self.peer.read(report.content, report.length).await?).await?;
+        let is_whole = self.write_out(self.peer.read(report.content).await?).await?;
         Ok(is_whole.then_some(report))
     }
 

@@ -74,10 +74,10 @@ impl PeerLink {
         }
     }
 
-    pub(super) async fn read(&self, content: ContentId, length: u64) -> Answer<ObjectBytes> {
+    pub(super) async fn read(&self, content: ContentId) -> Answer<ObjectBytes> {
         match self {
             PeerLink::InProcess(peer) => Ok(peer.read(content).await?),
-            PeerLink::Remote(peer) => peer.read(content, length).await,
+            PeerLink::Remote(peer) => peer.read(content).await,
         }
     }
 

@@ -12,7 +12,7 @@ use crate::peer::{AdmitError, AdmittedPeer, PeerChoice, ToldPeer, find_admitted,
 
 /// Take back the certificate of a peer or client, for good
 ///
-/// It was admitted here, and may be away. Its key is refused by every peer within a minute, and after a restart from
+/// The peer or client was admitted here, and may be away. Every peer refuses its key within a minute, and after a restart from
 /// the first moment on. The running peers of this machine are told, and tell the ring. Nothing gives a revoked key
 /// back; `quoit admit` can give its number or name to a new key. The ring CA's key has to be here.
 #[derive(Debug, clap::Args)]

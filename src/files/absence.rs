@@ -5,23 +5,28 @@
 //! neighbour anything. Where B may have dropped what A has missed, A drops its names (not its objects) and takes over
 //! its ranges anew.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use super::ask::ask_storage;
 use super::env::Env;
 use super::wait::Together;
 use crate::chord::View;
-use crate::names::{Margins, Returned};
+use crate::names::{Absence, Margins, Returned};
 use crate::replica::{TakeOver, has_no_vote};
 use crate::wire::{Entry, MissingReason, StorageReply, StorageRequest};
 
 /// Whether the names that this peer keeps count, in votes and for other peers.
 pub(super) fn names_count<E: Env>(env: &E) -> bool {
+    look(env).names_count() || !env.laws().stale_names_dropped
+}
+
+/// The absence, after a look at the ring's clock.
+pub(super) fn look<E: Env>(env: &E) -> MutexGuard<'_, Absence> {
     let (now, margins) = (env.ring_ms(), margins(env));
     let mut absence = env.absence();
     absence.look(now, &margins);
-    absence.names_count() || !env.laws().stale_names_dropped
+    absence
 }
 
 /// Hears from a peer, once, up to which date it has dropped tombstones; drops the names here if they are stale by that
@@ -53,7 +58,7 @@ pub(super) async fn settle<E: Env>(env: &Arc<E>) -> Option<Returned> {
     let view = env.view();
     let mut asked = Together::new();
     for neighbour in neighbours(&view, env.copies()) {
-        asked.add(may_give_to_owned(env.clone(), neighbour));
+        asked.add(async move { may_give_to(env, &neighbour).await });
     }
     let mut all = true;
     while let Some(heard) = asked.next().await {
@@ -68,10 +73,6 @@ pub(super) async fn settle<E: Env>(env: &Arc<E>) -> Option<Returned> {
     let is_enough = is_alone || (absence.heard_any() && (counts || most_answer(&view)));
     let waits = env.laws().stale_names_dropped && !is_enough;
     if waits { None } else { absence.settle(env.ring_ms()) }
-}
-
-async fn may_give_to_owned<E: Env>(env: Arc<E>, whom: Entry) -> bool {
-    may_give_to(&env, &whom).await
 }
 
 /// Handles `DroppedTombstones`.

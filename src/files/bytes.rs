@@ -189,7 +189,7 @@ pub trait Chunks: Send + Sync + 'static {
     fn discard(self) -> impl Future<Output = ()> + Send;
 }
 
-/// The outcome for a chunk.
+/// The fate of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placed {
     /// It is linked, and written.

@@ -94,7 +94,8 @@ impl<E: Env> Arrival<E> {
     }
 
     fn came(&self, bytes: u64) {
-        self.env.with_arrivals(|arrivals| arrivals.came(&self.content, self.id, bytes));
+        let now = self.env.now();
+        self.env.with_arrivals(|arrivals| arrivals.came(now, &self.content, self.id, bytes));
     }
 
     /// Notes that this transfer waits for another one of the same object.

@@ -1,4 +1,4 @@
-//! The evidence in wrong chunks: what they prove, and of whom.
+//! The proof that wrong chunks give, and of whom.
 //!
 //! A chunk that is not linked does not say by itself whether the chunk or the outboard lied. So its sender is set aside,
 //! and convicted only once the object is complete: then each state of the outboard is proven, and the bytes contradict

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::absence::{most_answer, settle};
+use super::absence::{look, most_answer, settle};
 use super::env::Env;
 use super::wait::race;
 use crate::chord::PhaseKind;
 use crate::names::Walks;
 use crate::replica::has_no_vote;
+use crate::time::millis;
 
 /// Notes how long this peer is active in its ring, settles an absence, and drops what has lived its time; as long as the
 /// peer runs.
@@ -21,8 +22,7 @@ pub async fn keep_names<E: Env>(env: Arc<E>) {
         let mut is_settled = false;
         if is_active {
             let (life, slack) = (terms.life_ms(env.keep_versions().duration()), terms.slack_ms());
-            super::absence::names_count(&*env);
-            let is_open = env.absence().is_open();
+            let is_open = look(&*env).is_open();
             if is_open && let Some(returned) = settle(&env).await {
                 walks.returned(env.ring_ms(), &returned, life, slack);
             }
@@ -70,10 +70,6 @@ async fn walk<E: Env>(env: &Arc<E>, now_ms: u64, gone_before_ms: u64) -> Result<
             }
         }
     }
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The pause between two looks at an absence that is not settled.

@@ -50,7 +50,7 @@ pub struct Transfers {
 /// The most bytes of objects that move within a second, for each purpose; `None` for no limit.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Rates {
-    /// The bytes that this peer sends for repair.
+    /// The objects that this peer sends for repair.
     pub repair: Option<u64>,
     /// All that this peer sends to other peers.
     pub upload: Option<u64>,

@@ -7,6 +7,7 @@ use super::choice::Version;
 use super::history::NameHistory;
 use super::record::{content_of, tree_of};
 use crate::id::ContentId;
+use crate::time::millis;
 use crate::wire::{Link, ObjectInfo, Reference};
 
 impl NameHistory {
@@ -38,7 +39,7 @@ impl NameHistory {
 
     /// The versions whose objects the name refers to, the newest first.
     fn kept_versions(&self, now_unix_ms: u64, kept_for: Duration) -> Vec<Version> {
-        let kept_ms = u64::try_from(kept_for.as_millis()).unwrap_or(u64::MAX);
+        let kept_ms = millis(kept_for);
         let mut replaced_at = None;
         let mut versions = self.versions();
         versions.retain(|version| {

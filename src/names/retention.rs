@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::grave::Grave;
 use super::history::NameHistory;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, millis};
 use crate::wire::{RecordTarget, SignedRecord};
 
 /// The times by which records of names go.
@@ -53,10 +53,6 @@ impl NameTerms {
     pub fn slack_ms(&self) -> u64 {
         millis(self.slack)
     }
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl NameHistory {

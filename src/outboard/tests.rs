@@ -1,4 +1,4 @@
-//! The proofs that a link, an anchored end and a whole chain give, with chunks and outboards that are forged.
+//! Tests of the proofs of a link, an anchored end and a whole chain, with chunks and outboards that are forged.
 
 use super::*;
 
@@ -164,7 +164,7 @@ fn a_chunk_is_recalled_between_the_same_states_only() {
     assert!(!other.assembly().add(&link(&chain, 0, &bytes[..CHUNK]).unwrap()));
 }
 
-/// Goal: bytes that are hashed in order are complete if and only if they are the file.
+/// Goal: a run that is hashed in order is complete if and only if it is the file.
 #[test]
 fn a_hashed_file_is_complete_if_it_is_the_one() {
     let (bytes, content, outboard) = file();

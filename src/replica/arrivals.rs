@@ -75,9 +75,13 @@ impl Arrivals {
     }
 
     /// Notes that bytes of a transfer have come.
-    pub fn came(&mut self, content: &ContentId, id: TransferId, bytes: u64) {
-        if let Some(Transfer { taken: Some((_, taken)), .. }) = self.transfer(content, id) {
-            *taken = taken.saturating_add(bytes);
+    pub fn came(&mut self, now: Moment, content: &ContentId, id: TransferId, bytes: u64) {
+        let Some(Transfer { giver, taken: Some((since, taken)), .. }) = self.transfer(content, id) else {
+            return;
+        };
+        *taken = taken.saturating_add(bytes);
+        if let (Some(giver), taken, took) = (*giver, *taken, now.since(*since)) {
+            self.speeds.note(now, giver, took, taken);
         }
     }
 
@@ -162,12 +166,12 @@ impl Arrivals {
     }
 }
 
-/// The speed in bytes a second at which each peer sent to this one last, and when that was.
+/// The speed in bytes a second at which each peer sent to this one last, or sends now, and when that was.
 #[derive(Debug, Clone, Default)]
 struct Speeds(BTreeMap<Position, (u64, Moment)>);
 
 impl Speeds {
-    /// Notes a transfer that is over. One that was short and quick says nothing.
+    /// Notes how much of a transfer has come by now. One that is short and quick says nothing.
     fn note(&mut self, now: Moment, peer: Position, took: Duration, bytes: u64) {
         if took < JUDGED_AFTER && bytes < JUDGED_BYTES {
             return;
@@ -203,7 +207,8 @@ impl Speeds {
     }
 
     /// Whether a peer is a good deal faster than `speed`, which is another peer's. A peer that has sent nothing yet is
-    /// taken to be as fast as the fastest of the rest.
+    /// taken to be as fast as the fastest of the rest. Where nothing is known of the rest either, this peer's own line may
+    /// be the slow one, and a second sender would only fill it; only a transfer that hardly moves changes hands then.
     fn is_faster(&self, now: Moment, peer: &Position, speed: u64, other: &Position) -> bool {
         let rest = self.0.keys().filter(|one| *one != other).filter_map(|one| self.of(now, one));
         let expected = self.of(now, peer).or_else(|| rest.max()).unwrap_or(SPEED_ASSUMED);
@@ -222,14 +227,13 @@ const FASTER: u64 = 4;
 const JUDGED_AFTER: Duration = Duration::from_secs(2);
 const JUDGED_BYTES: u64 = 64 << 10;
 /// The speed of a peer that has sent nothing yet where nothing is known of any other peer, in bytes a second.
-const SPEED_ASSUMED: u64 = 1_000_000;
+const SPEED_ASSUMED: u64 = 16_000;
 /// The time for which a speed is remembered.
 const SPEED_KEPT: Duration = Duration::from_secs(600);
 /// The most peers whose speeds are remembered.
 const SPEEDS_MAX: usize = 256;
-/// The time that a peer has to begin to send an object that it offered. A peer that was asked for many has more to send
-/// first; meanwhile another one may begin.
-const PROMISE: Duration = Duration::from_secs(3);
+/// The time that a peer has to begin to send an object that it offered.
+const PROMISE: Duration = Duration::from_secs(5);
 /// The most objects that are expected at the same time; beyond that, some may be sent twice.
 const EXPECTED_MAX: usize = 4_096;
 
@@ -250,7 +254,7 @@ mod tests {
     fn sent(arrivals: &mut Arrivals, from: Position, (begin, end): (Moment, Moment), bytes: u64) {
         let id = arrivals.begin(content(9_999), Some(from));
         arrivals.take(begin, &content(9_999), id);
-        arrivals.came(&content(9_999), id, bytes);
+        arrivals.came(end, &content(9_999), id, bytes);
         arrivals.end(end, &content(9_999), id);
     }
 
@@ -297,8 +301,8 @@ mod tests {
         let one = content(1);
         let slow = arrivals.begin(one, Some(peer(1)));
         arrivals.take(seconds(10), &one, slow);
-        arrivals.came(&one, slow, bytes);
         let now = seconds(10 + after);
+        arrivals.came(now, &one, slow, bytes);
         let asked = arrivals.ask_for(now, one, peer(2));
         let fast = arrivals.begin(one, Some(peer(2)));
         arrivals.wait(now, &one, fast);
@@ -312,14 +316,18 @@ mod tests {
         let unknown = Arrivals::default();
         assert!(!overtaken(unknown.clone(), 1, 0), "it has only begun");
         assert!(overtaken(unknown.clone(), 3, 0), "nothing came");
-        assert!(overtaken(unknown.clone(), 3, 96_000));
-        assert!(!overtaken(unknown, 3, 3_000_000));
+        assert!(!overtaken(unknown, 3, 96_000), "the line of this peer may be as slow");
+        let mut known = Arrivals::default();
+        sent(&mut known, peer(3), (seconds(0), seconds(5)), 5_000_000);
+        assert!(overtaken(known.clone(), 3, 96_000), "a line of this peer's has shown to be fast");
+        assert!(!overtaken(known, 3, 3_000_000));
     }
 
     #[test]
     fn speeds_are_remembered() {
         let mut slow_before = Arrivals::default();
         sent(&mut slow_before, peer(1), (seconds(0), seconds(5)), 100_000);
+        sent(&mut slow_before, peer(2), (seconds(0), seconds(5)), 5_000_000);
         assert!(overtaken(slow_before, 0, 0), "what was slow a moment ago is not waited for");
         let mut all_slow = Arrivals::default();
         sent(&mut all_slow, peer(2), (seconds(0), seconds(5)), 100_000);

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::id::ContentId;
-use crate::time::Moment;
+use crate::time::{Moment, millis};
 
 /// The times of leases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,10 +53,6 @@ impl LeaseTerms {
     pub fn lapsed_before(&self, now_unix_ms: u64) -> u64 {
         now_unix_ms.saturating_sub(millis(self.kept_for))
     }
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// When this peer renews, and when it may free objects.

@@ -51,7 +51,7 @@ impl RoomWord {
 
 /// A peer is full where less than this part (1/64) of its room is left.
 const LEAST_PART: u64 = 64;
-/// Where so many bytes are left, a peer is not full, however long the objects are that it refuses.
+/// A peer with this many bytes left is not full, however long the objects are that it refuses.
 const LEAST_MAX: u64 = 64 << 20;
 
 #[cfg(test)]

@@ -190,7 +190,6 @@ impl Shared {
             quinn::ConnectionError::CidsExhausted => NotAccepted::Refused(error.to_string()),
             // The packet is too old or has no key: it is a late packet of a handshake that this side has given up, such
             // as that of a stopped peer.
-            // a peer that was stopped.
             _ => NotAccepted::GivenUp(error.to_string()),
         })?;
         let quic = connecting.await.map_err(|error| {

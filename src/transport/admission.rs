@@ -193,7 +193,7 @@ impl Authority {
             .map_err(IdentityError::making)?;
         let path = self.client_path(&KeyHash::of(key.public_key()));
         let io = |source| IdentityError::io(&path, source);
-        fs::create_dir_all(self.clients_folder()).map_err(io)?;
+        files::make_folder(&self.clients_folder()).map_err(io)?;
         let pem = keys::pem("CERTIFICATE", &certificate);
         files::write(&path, pem.as_bytes(), Access::Public).map_err(io)?;
         Bundle::new(self.certificate().clone(), certificate, Some(key))

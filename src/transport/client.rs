@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::connection::{self, Connection};
 use super::credentials::Credentials;
 use super::dial;
-use super::dial_error::DialError;
+use super::dial_error::{DialError, Refusal};
 use super::rope::Rope;
 use super::settings::{self, TransportSettings};
 use super::stream::{OpenStream, RequestStream};
@@ -146,7 +146,10 @@ async fn dial_one(
     let hello = Hello { incarnation: 1, advertised: None, revocations: 0 };
     let position = proven.position;
     let greeted = connection::greet(quic.clone(), proven, position, &hello, &settings).await;
-    let connection = greeted.map_err(|error| dial::ungreeted(target, &quic, &error))?;
+    let connection = greeted.map_err(|error| match connection::closed_as_revoked(&quic) {
+        Some(_) => DialError::Refused { address: target.address.clone(), refusal: Refusal::OursRevoked },
+        None => dial::ungreeted(target, &quic, &error),
+    })?;
     Ok(ClientConnection { _endpoint: endpoint, connection })
 }
 

@@ -71,10 +71,12 @@ fn read_entry<'a>(fields: &mut impl Iterator<Item = &'a [u8]>) -> Option<(ReadPa
             let (mode, modified) = (mode_of(fields.next()?)?, time_of(fields.next()?)?);
             let length: u64 = number_of(fields.next()?)?;
             let content: ContentId = lower_hex(fields.next()?)?.parse().ok()?;
-            let outboard = match length {
-                0..=CHUNK_BYTES => Outboard::new(length, Vec::new()).ok()?.digest(),
-                ..=FILE_BYTES_MAX => lower_hex(fields.next()?)?.parse::<OutboardDigest>().ok()?,
-                _ => return None,
+            let outboard = if length <= CHUNK_BYTES {
+                Outboard::new(length, Vec::new()).ok()?.digest()
+            } else if length <= FILE_BYTES_MAX {
+                lower_hex(fields.next()?)?.parse::<OutboardDigest>().ok()?
+            } else {
+                return None;
             };
             let object = ObjectInfo { content, length, outboard };
             Some((TreePath::from_text(fields.next()?)?, Node::File { mode, modified, object }))

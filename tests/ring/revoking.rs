@@ -172,7 +172,10 @@ fn a_client_is_revoked_by_its_name() {
         (&"bob".into(), &true.into(), &().into())
     );
     for port in [10, 30, 31] {
-        eventually("the client is refused", || command(&scene, port, "bob.pem").0 == Some(2));
+        eventually("the client is refused", || {
+            let (code, said) = command(&scene, port, "bob.pem");
+            code == Some(2) && said.contains("since it was revoked")
+        });
         assert_eq!(command(&scene, port, "second.pem").0, Some(0));
     }
     // The one that is left has the name alone.

@@ -176,6 +176,9 @@ fn reports_with_and_without_json() {
     let text = ring.said(36, &["whereis", "report.bin"]).done();
     assert!(text.starts_with("report.bin (4.9 KiB), version 1\n"), "{text}");
 
+    // Until the last peer has taken over, the sentence says so.
+    let safe = "The only file is on 3 machines; any 2 may fail.\n";
+    eventually("all have taken over", || ring.said(255, &["status"]).done().starts_with(safe));
     let value = ring.said(255, &["status", "--json"]).value();
     assert_eq!(
         (&value["label"], &value["phase"], &value["replicas"]),

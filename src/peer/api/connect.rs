@@ -101,6 +101,12 @@ pub enum ConnectError {
         /// The peer in words.
         peer: String,
     },
+    /// The certificate to command with was revoked.
+    #[error("{peer} takes no commands with this certificate, since it was revoked")]
+    Revoked {
+        /// The peer in words.
+        peer: String,
+    },
     /// The peer is not reached for another reason.
     #[error("cannot reach {peer}: {source}")]
     Unreached {

@@ -13,7 +13,7 @@ use super::choice::{Chosen, PeerChoice};
 use super::gifts::Gifts;
 use super::spool::spool;
 use crate::backoff::Backoff;
-use crate::blob::{KnownFiles, Source, is_in_use, object_path};
+use crate::blob::{KnownFiles, Source, is_in_use};
 use crate::id::{ContentId, FileName};
 use crate::peer::api::{
     ByteRange, ConnectError, DropReport, EvictReport, Failure, ForgetReport, HistoryReport, LeavePlan,
@@ -22,7 +22,6 @@ use crate::peer::api::{
     StoreOptions, StoreReport, Verdict, VersionChoice, Wanted, WhereisReport,
 };
 use crate::peer::boot::folders::cache_dir;
-use crate::peer::flows::bytes::read_ahead;
 use crate::peer::flows::store::{Hashed, forget, hash, known_files, name_of, requestable, unreadable};
 use crate::peer::shared::GATHER;
 use crate::transport::{
@@ -202,20 +201,11 @@ impl Client {
         received.await
     }
 
-    /// See [`crate::peer::Handle::read`]. `length` is the object's, in bytes, as the report of a request says it. An object
-    /// that this process can read itself does not go through the peer.
+    /// See [`crate::peer::Handle::read`].
     ///
     /// # Errors
     /// The errors of [`crate::peer::Handle::read`], in words.
-    pub async fn read(&self, content: ContentId, length: u64) -> Result<ObjectBytes, Failure> {
-        if let Some(source) = self.object_here(content, length).await {
-            // The peer says that the object is there, and sends nothing of it.
-            let (object, _) =
-                self.object_of(&ClientRequest::Read { content, offset: length }, content).await?;
-            let mut reader = source.reader(0).once();
-            let pieces = Pieces::Local(read_ahead(move || reader.read_piece()));
-            return Ok(ObjectBytes { content, left: object.length, is_whole: true, pieces });
-        }
+    pub async fn read(&self, content: ContentId) -> Result<ObjectBytes, Failure> {
         self.bytes_by(&ClientRequest::Read { content, offset: 0 }, content).await
     }
 
@@ -226,32 +216,14 @@ impl Client {
 
     /// The whole object that a command asks for.
     async fn bytes_by(&self, command: &ClientRequest, content: ContentId) -> Result<ObjectBytes, Failure> {
-        let (object, replies) = self.object_of(command, content).await?;
-        let pieces = Pieces::Remote(replies);
-        Ok(ObjectBytes { content, left: object.length, is_whole: true, pieces })
-    }
-
-    /// An object in the data directory of a peer on this machine, if this user may read it. Its bytes are hashed by
-    /// their reader, like those that come from the peer, so that a file that someone put there proves nothing.
-    async fn object_here(&self, content: ContentId, length: u64) -> Option<Source> {
-        let path = object_path(self.data_dir.as_deref()?, &content);
-        let opened = spawn_blocking(move || Source::open(&path)).await.ok()?;
-        Some(opened).filter(|source| source.length() == length)
-    }
-
-    /// Asks for bytes of an object; returns what it is, and the replies that carry the bytes.
-    async fn object_of(
-        &self,
-        command: &ClientRequest,
-        content: ContentId,
-    ) -> Result<(ObjectInfo, CommandReplies), Failure> {
         let mut replies = self.command(command).await?;
         loop {
             match self.next(&mut replies).await? {
                 // The peer is looking for holders, or checks its own copy.
                 ClientReply::Progress { .. } => {}
                 ClientReply::Object(object) if object.content == content => {
-                    return Ok((object, replies));
+                    let pieces = Pieces::Remote(replies);
+                    return Ok(ObjectBytes { content, left: object.length, is_whole: true, pieces });
                 }
                 _ => return Err(self.broke_the_protocol()),
             }
@@ -779,6 +751,7 @@ fn unreached(chosen: Chosen, error: DialError) -> ConnectError {
         DialError::Refused { refusal: Refusal::NotYours | Refusal::OursNoPeer, .. } => {
             ConnectError::NotAllowed { peer }
         }
+        DialError::Refused { refusal: Refusal::OursRevoked, .. } => ConnectError::Revoked { peer },
         error => ConnectError::Unreached { peer, source: Box::new(error) },
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use quoit::chord::PhaseKind;
 use quoit::config::RingSettings;
 use quoit::id::ContentId;
 use quoit::outboard::CHUNK_BYTES;
@@ -61,6 +62,17 @@ pub fn on_both(seeds: Vec<u64>) -> Vec<(u64, Stores)> {
 pub fn converged_on(stores: Stores, seed: u64, peers: usize) -> World {
     let mut world = World::converged(seed, settings(seed), peers, SECOND, 4_096);
     enable(&mut world, stores);
+    world
+}
+
+/// Seven peers with r = 8, which free copies that are one too many after two minutes.
+pub fn seven_that_free_surplus(seed: u64, stores: Stores) -> World {
+    let mut world = World::converged(seed, RingSettings::default(), 7, SECOND, 4_096);
+    world.enable_files_with(FileSettings {
+        real_stores: stores == Stores::Real,
+        surplus_wait: Some(MINUTE * 2),
+        ..FileSettings::default()
+    });
     world
 }
 
@@ -140,10 +152,16 @@ pub fn keepers(world: &World, content: &ContentId) -> Vec<Slot> {
     (0..members.len().min(3)).map(|step| members[(at + step) % members.len()]).collect()
 }
 
-/// Lets every living member request every name, and returns each outcome.
+/// Lets every living member that does not leave request every name, and returns each outcome. The process of one that
+/// leaves ends, with what it was asked for.
 pub fn request_everywhere(world: &mut World, names: &[String]) -> Vec<(Slot, String, Requested)> {
     let mut asked = Vec::new();
+    let leaves =
+        |world: &World, slot| world.node(slot).is_some_and(|node| node.phase() == PhaseKind::Leaving);
     for slot in members(world) {
+        if leaves(world, slot) {
+            continue;
+        }
         for name in names {
             asked.push((slot, name.clone(), world.request(slot, name)));
         }

@@ -119,6 +119,17 @@ fn tombstones_go_after_their_time_and_do_not_come_back() {
     }
 }
 
+/// A keeper of the file "removed" dies, and a day later the name is removed. Returns that keeper.
+fn away_for_a_removal(world: &mut World, members: &[Slot], seed: u64) -> Slot {
+    let with = disks_with(world, "removed");
+    let late = with[seed as usize % with.len()];
+    world.crash_slot(late);
+    world.run_for(DAY);
+    let other = *members.iter().find(|slot| **slot != late).unwrap();
+    remove(world, other, "removed", seed);
+    late
+}
+
 /// A keeper has the record of a file, is away while the name is removed and the tombstone lives and dies, and comes back
 /// after so many days. Its clock is wrong by so many days then. Returns whether any peer was ever told of the removed name
 /// afterwards, and the world.
@@ -133,12 +144,7 @@ fn away_and_back(seed: u64, stores: Stores, days: u32, wrong_days: i64, laws: La
         store(&mut world, *slot, &format!("kept-{i}"), seed);
     }
     settle(&mut world, MINUTE * 2, seed);
-    let with = disks_with(&mut world, "removed");
-    let late = with[seed as usize % with.len()];
-    world.crash_slot(late);
-    world.run_for(DAY);
-    let other = *at.iter().find(|slot| **slot != late).unwrap();
-    remove(&mut world, other, "removed", seed);
+    let late = away_for_a_removal(&mut world, &at, seed);
     world.run_for(DAY * (days - 1));
     world.set_clock_offset(late, wrong_days * DAY_MS);
     world.restart_slot(late);
@@ -190,12 +196,7 @@ fn a_ring_that_slept_keeps_all_names() {
         }
         store(&mut world, at[0], "removed", seed);
         settle(&mut world, MINUTE * 2, seed);
-        let with = disks_with(&mut world, "removed");
-        let late = with[seed as usize % with.len()];
-        world.crash_slot(late);
-        world.run_for(DAY);
-        let other = *at.iter().find(|slot| **slot != late).unwrap();
-        remove(&mut world, other, "removed", seed);
+        let _ = away_for_a_removal(&mut world, &at, seed);
         world.run_for(DAY);
         at.iter().for_each(|slot| world.crash_slot(*slot));
         world.run_for(DAY * [91, 400][seed as usize % 2]);

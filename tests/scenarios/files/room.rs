@@ -2,23 +2,14 @@
 
 use std::time::Duration;
 
-use quoit::config::RingSettings;
 use quoit::id::{ContentId, Position};
-use quoit::sim::storage::{FileSettings, check};
+use quoit::sim::storage::check;
 use quoit::sim::{Slot, World, seeds};
 
-use super::harness::{MINUTE, SECOND, Stores, all_are_found_everywhere, keepers, members, on_both, settle};
-
-fn seven(seed: u64, stores: Stores) -> World {
-    let settings = RingSettings { replicas: 3, successors: 8, ..RingSettings::default() };
-    let mut world = World::converged(seed, settings, 7, SECOND, 4_096);
-    world.enable_files_with(FileSettings {
-        real_stores: stores == Stores::Real,
-        surplus_wait: Some(MINUTE * 2),
-        ..FileSettings::default()
-    });
-    world
-}
+use super::harness::{
+    MINUTE, SECOND, Stores, all_are_found_everywhere, keepers, members, on_both, settle,
+    seven_that_free_surplus,
+};
 
 /// Stores files until so many of them belong at a peer; returns these.
 fn store_for(world: &mut World, at: Slot, count: usize, length: u64, round: &str) -> Vec<ContentId> {
@@ -56,7 +47,7 @@ fn holds_all(world: &mut World, at: Slot, files: &[ContentId]) -> bool {
 #[test]
 fn a_full_peer_says_so_and_the_next_peers_get_the_files() {
     for (seed, stores) in on_both(seeds(0..6)) {
-        let mut world = seven(seed, stores);
+        let mut world = seven_that_free_surplus(seed, stores);
         let (full, length) = (members(&world)[seed as usize % 7], stores.length(1 << 20));
         let position = world.entry(full).unwrap().position;
         world.run_for(MINUTE);
@@ -107,7 +98,7 @@ fn a_full_peer_says_so_and_the_next_peers_get_the_files() {
 #[test]
 fn a_false_or_flapping_claim_costs_no_copy() {
     for seed in seeds(0..6) {
-        let mut world = seven(seed, Stores::Light);
+        let mut world = seven_that_free_surplus(seed, Stores::Light);
         let claims = members(&world)[seed as usize % 7];
         let position = world.entry(claims).unwrap().position;
         world.claim_full(claims, true);

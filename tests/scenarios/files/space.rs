@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use quoit::chord::Start;
-use quoit::config::RingSettings;
 use quoit::files::{Laws, NotFreed};
 use quoit::id::{ContentId, Position};
 use quoit::sim::storage::{Ended, FileSettings, Outcome, check};
@@ -14,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::harness::{
     MINUTE, SECOND, Stores, all_are_found_everywhere, converged_on, keepers, members, on_both, settings,
-    settle, stored, until_member,
+    settle, seven_that_free_surplus, stored, until_member,
 };
 
 /// The position just after another one.
@@ -215,13 +214,7 @@ fn surplus_copies_go_at_once_where_room_is_short() {
 #[test]
 fn the_next_peers_stand_in_for_a_full_one() {
     for (seed, stores) in on_both(seeds(0..8)) {
-        let settings = RingSettings { replicas: 3, successors: 8, ..RingSettings::default() };
-        let mut world = World::converged(seed, settings, 7, SECOND, 4_096);
-        world.enable_files_with(FileSettings {
-            real_stores: stores == Stores::Real,
-            surplus_wait: Some(MINUTE * 2),
-            ..FileSettings::default()
-        });
+        let mut world = seven_that_free_surplus(seed, stores);
         let full = members(&world)[seed as usize % 7];
         world.with_disk(full, |disk| disk.set_capacity(1 << 16));
         let length = stores.length(1 << 20);

@@ -54,7 +54,7 @@ pub async fn find_tree_of(
     report: RequestReport,
     what: String,
 ) -> Result<FoundTree, BringError> {
-    let tree = read(peer, report.content, report.length).await?;
+    let tree = read(peer, report.content).await?;
     Ok(FoundTree { report, tree, what })
 }
 

@@ -34,10 +34,10 @@ impl TreePeer<'_> {
     }
 
     /// See [`Handle::read`].
-    pub(super) async fn read(&self, content: ContentId, length: u64) -> Result<ObjectBytes, Failure> {
+    pub(super) async fn read(&self, content: ContentId) -> Result<ObjectBytes, Failure> {
         match self {
             TreePeer::InProcess(peer) => Ok(peer.read(content).await?),
-            TreePeer::Remote(peer) => peer.read(content, length).await,
+            TreePeer::Remote(peer) => peer.read(content).await,
         }
     }
 

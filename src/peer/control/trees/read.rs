@@ -8,12 +8,12 @@ use crate::peer::api::{BringError, Progress};
 use crate::peer::control::export::WriteError;
 use crate::tree::{TREE_BYTES_MAX, Tree, TreeEntry, TreeReader};
 
-/// Reads the tree with this content id, of so many bytes.
+/// Reads the tree with this content id.
 ///
 /// # Errors
 /// [`BringError::BadTree`], or its bytes do not come.
-pub(super) async fn read(peer: TreePeer<'_>, content: ContentId, length: u64) -> Result<Tree, BringError> {
-    let bytes = peer.read(content, length).await?;
+pub(super) async fn read(peer: TreePeer<'_>, content: ContentId) -> Result<Tree, BringError> {
+    let bytes = peer.read(content).await?;
     let bad = |reason: String| BringError::BadTree { content, reason };
     if bytes.left() > TREE_BYTES_MAX {
         return Err(bad(format!("it is longer than {TREE_BYTES_MAX} bytes")));

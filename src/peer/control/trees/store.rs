@@ -180,7 +180,7 @@ async fn before(peer: TreePeer<'_>, name: &FileName, now: &ObjectInfo) -> Result
     }
     let tree = match report.content == now.content {
         true => None,
-        false => match read(peer, report.content, report.length).await {
+        false => match read(peer, report.content).await {
             Ok(tree) => Some(tree),
             // A tree of a newer version, say: all files are offered anew.
             Err(BringError::BadTree { .. }) => None,
