@@ -45,7 +45,7 @@ impl TreePeer<'_> {
     pub(super) async fn open(&self, object: ObjectInfo) -> Result<ObjectBytes, Failure> {
         match self {
             TreePeer::InProcess(peer) => {
-                let opened = peer.shared.bytes_of_described(object, Arc::default()).await;
+                let opened = Box::pin(peer.shared.bytes_of_described(object, Arc::default())).await;
                 let (object, pieces) = opened.map_err(Failure::from)?;
                 Ok(ObjectBytes::of_pieces(object, pieces))
             }
@@ -64,7 +64,7 @@ impl TreePeer<'_> {
         match self {
             TreePeer::InProcess(peer) => {
                 let (shown, origin) = (content_name(&object.content), Origin::File(source, path.to_owned()));
-                peer.shared.put_object(shown, object, origin, options, Arc::default()).await
+                Box::pin(peer.shared.put_object(shown, object, origin, options, Arc::default())).await
             }
             TreePeer::Remote(peer) => peer.put(path, source, object, options).await,
         }
@@ -81,7 +81,7 @@ impl TreePeer<'_> {
             TreePeer::InProcess(peer) => {
                 let origin = Origin::File(source, path.to_owned());
                 let offered = Offered { name, object, is_tree: true, origin };
-                peer.shared.store_object(offered, options, Arc::default()).await
+                Box::pin(peer.shared.store_object(offered, options, Arc::default())).await
             }
             TreePeer::Remote(peer) => {
                 peer.store_source(path, (name, source, object), true, options, &Arc::default()).await
