@@ -21,8 +21,16 @@ pub struct ChunkReceiver {
     part: Part,
     chain: Chain,
     state: Mutex<State>,
-    /// Whether chunks are still taken; locked for reading while one is written.
-    open: RwLock<bool>,
+    /// Why no more chunks are taken; locked for reading while one is written.
+    closed: RwLock<Option<Closed>>,
+}
+
+/// Why a transfer takes no more chunks.
+enum Closed {
+    /// It became an object, or was given up.
+    Ended,
+    /// A write failed, with this error of the system.
+    Failed(std::io::ErrorKind, Option<i32>),
 }
 
 struct State {
@@ -57,7 +65,7 @@ impl Store {
         }
         let (part, kept) = Part::open(self, content, length, true)?;
         let state = Mutex::new(State { assembly: chain.assembly(), unmarked: Vec::new() });
-        let receiver = ChunkReceiver { part, chain, state, open: RwLock::new(true) };
+        let receiver = ChunkReceiver { part, chain, state, closed: RwLock::new(None) };
         receiver.resume(&kept)?;
         Ok(receiver)
     }
@@ -80,9 +88,9 @@ impl ChunkReceiver {
             Ok(linked) => linked,
             Err(unlinked) => return Ok(ChunkFate::Unlinked { reached: unlinked.reached }),
         };
-        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        if !*open {
-            return Err(self.incomplete());
+        let closed = self.closed.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(closed) = &*closed {
+            return Err(self.refusal(closed));
         }
         if self.state().assembly.linked().contains(index) {
             return Ok(ChunkFate::Linked);
@@ -91,8 +99,8 @@ impl ChunkReceiver {
         let length = slices.iter().map(|piece| piece.len() as u64).sum();
         let cache = Cache::for_length(self.part.length);
         if let Err(source) = self.part.file.write_pieces_at(&mut slices, index * CHUNK_BYTES, cache) {
-            drop(open);
-            *self.open.write().unwrap_or_else(PoisonError::into_inner) = false;
+            drop(closed);
+            self.close(Closed::Failed(source.kind(), source.raw_os_error()));
             return Err(self.part.abandon(source));
         }
         let runs = self.add(&linked, length);
@@ -109,17 +117,31 @@ impl ChunkReceiver {
     /// [`BlobError::Incomplete`] keeps the chunks. [`BlobError::Sync`] poisons the store. A full disk removes them.
     pub fn finish(&self, kind: Kind, links: &[Link]) -> Result<ObjectInfo> {
         self.part.store.layout().check()?;
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        let complete = self.state().assembly.complete().filter(|_| *open);
-        let Some(complete) = complete else { return Err(self.incomplete()) };
-        *open = false;
+        let mut closed = self.closed.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(closed) = &*closed {
+            return Err(self.refusal(closed));
+        }
+        let Some(complete) = self.state().assembly.complete() else { return Err(self.incomplete()) };
+        *closed = Some(Closed::Ended);
         self.part.become_object(&complete, kind, links)
     }
 
     /// Gives the transfer up for good: its chunks are removed.
     pub fn discard(&self) {
-        *self.open.write().unwrap_or_else(PoisonError::into_inner) = false;
+        self.close(Closed::Ended);
         self.part.remove();
+    }
+
+    /// Takes no more chunks from now on. The first reason stays.
+    fn close(&self, why: Closed) {
+        self.closed.write().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+    }
+
+    /// The error for chunks that come later. After a failed write it is the same for all of them.
+    fn refusal(&self, closed: &Closed) -> BlobError {
+        let Closed::Failed(kind, code) = closed else { return self.incomplete() };
+        let source = code.map_or_else(|| (*kind).into(), std::io::Error::from_raw_os_error);
+        BlobError::Io { doing: "write", path: self.path(), source }
     }
 
     /// Finds the chunks that are here from an earlier transfer. Marked chunks are believed while nobody else has written

@@ -98,6 +98,8 @@ pub(super) struct Marks {
     file: Option<Box<dyn DiskFile>>,
     /// Where the next run goes.
     end: u64,
+    /// Whether the names of this file and of the part are durable.
+    named: bool,
 }
 
 impl Marks {
@@ -117,7 +119,7 @@ impl Marks {
             layout.remove_quietly(&path);
         }
         let end = if file.is_some() { kept.end } else { HEADER_BYTES };
-        Marks { content: *content, length, scattered, path, file, end }
+        Marks { content: *content, length, scattered, path, file, end, named: false }
     }
 
     /// Whether there is a file, so that runs that it has need not be written again.
@@ -129,7 +131,7 @@ impl Marks {
     pub fn create(&mut self, layout: &Layout, part: &Stamp) -> Result<()> {
         let file = layout.disk.create(&self.path).during("create", &self.path)?;
         file.write_all_at(&self.header(part), 0).during("write", &self.path)?;
-        (self.file, self.end) = (Some(file), HEADER_BYTES);
+        (self.file, self.end, self.named) = (Some(file), HEADER_BYTES, false);
         Ok(())
     }
 
@@ -147,8 +149,7 @@ impl Marks {
     /// # Errors
     /// The errors of the disk.
     pub fn add(&mut self, layout: &Layout, runs: &[Run], part: &Stamp) -> Result<()> {
-        let is_new = self.file.is_none();
-        if is_new {
+        if self.file.is_none() {
             self.create(layout, part)?;
         }
         let Some(file) = &self.file else { return Ok(()) };
@@ -160,8 +161,12 @@ impl Marks {
         file.write_all_at(&stamp_bytes(part), STAMP_AT).during("write", &self.path)?;
         layout.sync_data(&**file, &self.path)?;
         self.end += bytes.len() as u64;
-        // The name of the part becomes durable as well.
-        if is_new { layout.sync_dir(&layout.incoming()) } else { Ok(()) }
+        if !self.named {
+            // The name of the part becomes durable as well.
+            layout.sync_dir(&layout.incoming())?;
+            self.named = true;
+        }
+        Ok(())
     }
 
     fn header(&self, part: &Stamp) -> Vec<u8> {
@@ -282,6 +287,7 @@ mod tests {
             path: PathBuf::new(),
             file: None,
             end: 0,
+            named: false,
         };
         let runs: Vec<u8> = runs.iter().flat_map(run_bytes).collect();
         [marks.header(&stamp()), runs].concat()

@@ -79,10 +79,7 @@ pub(super) fn range(report: &RangeReport) -> String {
         format!("  content     sha256:{}", report.content),
         "  written to  standard output".to_owned(),
     ]
-    .join(
-        "
-",
-    )
+    .join("\n")
 }
 
 /// The text on a departure.

@@ -2,7 +2,7 @@
 //!
 //! A chunk that is not linked does not say by itself whether the chunk or the outboard lied. So its sender is set aside,
 //! and convicted only once the object is complete: then each state of the outboard is proven, and the bytes contradict
-//! them. If two senders gave the same wrong bytes, it is the outboard that is dropped.
+//! them. If two senders gave the same wrong bytes, or no holder is left, it is the outboard that is dropped.
 
 use std::collections::BTreeMap;
 

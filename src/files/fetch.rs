@@ -203,6 +203,12 @@ impl<E: Env> Fetch<E> {
         self.aside.push(holder.clone());
     }
 
+    /// Whether the wrong chunks may be the outboard's fault, now that no holder is left. A name record vouches for an
+    /// outboard against one holder, but not against two.
+    pub(super) fn doubts_outboard(&self) -> bool {
+        self.aside.len() > usize::from(self.wish.known.is_some())
+    }
+
     /// Asks the holders again that were set aside, after all others: it was not their fault for certain.
     pub(super) fn ask_all_again(&mut self) {
         self.holders.append(&mut self.aside);

@@ -124,10 +124,10 @@ impl<E: Env> Download<'_, E> {
             }
             if at_work.count() == 0 {
                 let came = self.plan().spans.here().count() * CHUNK_BYTES;
-                if fetch.next_holder(came).await.is_none() {
-                    return ManyEnd::NoHolder;
+                if fetch.next_holder(came).await.is_some() {
+                    continue;
                 }
-                continue;
+                return if fetch.doubts_outboard() { ManyEnd::DropOutboard } else { ManyEnd::NoHolder };
             }
             let Either::Left((holder, stop)) = race(at_work.next_or_never(), self.complete()).await else {
                 return ManyEnd::Complete;

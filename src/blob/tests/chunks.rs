@@ -203,6 +203,23 @@ fn a_part_that_was_written_to_is_checked() {
     }
 }
 
+/// Goal: marked chunks are there after a loss of power that takes all that was not synced, the names of the files too.
+#[test]
+fn marked_chunks_survive_a_loss_of_power() {
+    let bytes = sample(5 * CHUNK + 700);
+    let disk = MemoryDisk::default();
+    let store = Store::open(Path::new("/peer"), Arc::new(disk.clone())).unwrap();
+    store.checkpoint_every(2);
+    let receiver = begin(&store, &bytes);
+    place(&receiver, &bytes, &[5, 0, 3]);
+    disk.set_loss(Loss::Everything);
+    disk.power_off();
+    drop((receiver, store));
+    let disk = disk.power_on(&mut ChaCha8Rng::seed_from_u64(0));
+    let store = Store::open(Path::new("/peer"), Arc::new(disk)).unwrap();
+    assert_eq!(here(&begin(&store, &bytes)), [0, 5]);
+}
+
 /// Goal: a transfer in order goes on from its marked chunks too, and hashes only what follows them; and a transfer in any
 /// order goes on from one in order, and the other way round.
 #[test]
