@@ -7,6 +7,7 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
@@ -30,6 +31,8 @@ pub struct Source {
     hashed: Arc<OnceLock<(ContentId, Arc<Outboard>)>>,
     /// The content id that the file had when it was hashed before; its bytes are checked against it as they are read.
     claimed: Arc<OnceLock<ContentId>>,
+    /// The result of [`Source::was_given`].
+    given: Arc<AtomicBool>,
 }
 
 impl Source {
@@ -60,6 +63,7 @@ impl Source {
             seen: Stamp::of(&metadata),
             hashed: Arc::default(),
             claimed: Arc::default(),
+            given: Arc::default(),
         })
     }
 
@@ -140,6 +144,7 @@ impl Source {
     /// Reads the file from a byte on. After [`Source::hash`] or [`Source::identify`] only the bytes that were hashed are
     /// returned.
     pub fn reader(&self, offset: u64) -> SourceReader {
+        self.given.store(true, Ordering::Relaxed);
         let hashed = self.hashed.get().cloned();
         let check = match (hashed, self.claimed.get()) {
             (Some((content, outboard)), _) => ChunkChecker::new(content, outboard, offset).map(Check::Chunks),
@@ -147,6 +152,11 @@ impl Source {
             (None, None) => None,
         };
         SourceReader { source: self.clone(), offset, check }
+    }
+
+    /// Whether a reader of this file, or of a clone, was ever asked for: whether its bytes went anywhere.
+    pub fn was_given(&self) -> bool {
+        self.given.load(Ordering::Relaxed)
     }
 
     /// Checks that the file is unchanged since it was opened.

@@ -207,6 +207,10 @@ fn what_is_left_out_and_what_is_refused() {
     let why = refused(&["store", "-r", "work"]);
     assert!(why.contains("pipe: a FIFO cannot be stored") && why.contains("--exclude"), "{why}");
     ring.said(60, &["store", "-r", "work", "--exclude", "pipe"]).done();
+    // The ring has these bytes: nothing moves for another name.
+    let copied =
+        ring.said(60, &["store", "-r", "--json", "work", "--exclude", "pipe", "--as", "copy"]).value();
+    assert_eq!(figures(&copied, ["files", "moved_files", "moved_bytes"]), [6, 0, 0], "{copied}");
     assert!(refused(&["store", "work"]).contains("-r stores directories"));
     assert!(refused(&["store", "-r", "work/kept"]).contains("is a file, not a directory"));
     refused(&["store", "-r", "missing"]);
@@ -214,6 +218,8 @@ fn what_is_left_out_and_what_is_refused() {
     let above = ring.data_dir(60).parent().unwrap().to_owned();
     let why = refused(&["store", "-r", above.to_str().unwrap()]);
     assert!(why.contains("60: it is the data directory of the peer"), "{why}");
+    let why = refused(&["store", "-r", ring.data_dir(60).to_str().unwrap()]);
+    assert!(why.contains("it is the data directory of the peer"), "{why}");
     fs::create_dir(ring.scratch().join("nothing")).unwrap();
     ring.said(60, &["store", "-r", "nothing"]).done();
     ring.said(120, &["request", "nothing", "-o", "nothing-back"]).done();

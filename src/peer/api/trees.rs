@@ -29,7 +29,8 @@ pub struct TreeReport {
     pub all: Amount,
     /// The files that were read and hashed, since they were not known.
     pub hashed: Amount,
-    /// The files whose bytes went to the peer: neither the version before, nor a file of the same bytes, had them.
+    /// The files whose bytes the peer asked for: neither the version before, nor a file of the same bytes, nor another peer
+    /// had them.
     pub moved: Amount,
     /// The number of directories in it.
     pub directories: u64,
@@ -61,7 +62,7 @@ pub struct TreePlan {
     pub all: Amount,
     /// The files that had to be read and hashed.
     pub hashed: Amount,
-    /// The files whose bytes would go to the peer.
+    /// The files whose bytes the stored tree lacks; of these a store moves those that no peer has from elsewhere.
     pub moved: Amount,
 }
 

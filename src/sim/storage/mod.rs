@@ -369,6 +369,11 @@ impl World {
         copies
     }
 
+    /// The number of living members that keep an object for the ring, those left out that have it only in their cache.
+    pub fn replicas_of(&self, content: &ContentId) -> usize {
+        self.living_disks().filter(|(.., disk)| disk.lock().keeps(content)).count()
+    }
+
     /// The disks of the living members, by position.
     fn living_disks(&self) -> impl Iterator<Item = (Position, Slot, &Arc<Lock<Disk>>)> {
         let disk = |slot: &Slot| Some(&self.files.as_ref()?.homes.get(slot)?.disk);

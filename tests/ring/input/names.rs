@@ -179,7 +179,8 @@ fn names_that_no_file_can_have() {
         assert!(why.contains(reason) && !why.contains(is_unshown), "{why}");
         if !name.starts_with("sha256:") {
             // Of a stored directory a path may follow the name, where such a name is not found.
-            let is_path = matches!(name.split_once('/'), Some((first, _)) if !["", "..", "."].contains(&first));
+            let is_path =
+                matches!(name.split_once('/'), Some((first, _)) if !["", "..", "."].contains(&first));
             for command in ["request", "whereis", "cat"] {
                 let (code, reason) = match is_path && command != "whereis" {
                     true => (1, "no file named"),

@@ -22,7 +22,7 @@ use crate::peer::control::spool::spool;
 use crate::peer::flows::store::requestable;
 use crate::transport::spawn_blocking;
 use crate::tree::{Node, Tree, TreePath};
-use crate::wire::ObjectInfo;
+use crate::wire::{Amount, ObjectInfo};
 
 /// Keeps a directory as one named tree. A file of the version before is not moved, and one
 /// whose stamp is known is not read.
@@ -45,7 +45,7 @@ pub async fn store_tree(
         content: object.content,
         all: files,
         hashed: now.hashed,
-        moved: amount(lacking.iter().map(|(_, object)| object)),
+        moved: Amount::default(),
         directories: count(&now.tree, |node| matches!(node, Node::Directory { .. })),
         links: count(&now.tree, |node| matches!(node, Node::Link { .. })),
         version: before.version,
@@ -55,7 +55,7 @@ pub async fn store_tree(
     if before.content == Some(object.content) {
         return Ok(TreeReport { took: begin.elapsed(), ..report });
     }
-    put_all(peer, root, lacking, now, options, progress).await?;
+    report.moved = put_all(peer, root, lacking, now, options, progress).await?;
     let shown = root.join("its tree");
     let (source, written) =
         spool(Cursor::new(text.clone().into_bytes()), peer.data_dir().as_deref(), &shown, &Arc::default())
@@ -190,7 +190,7 @@ async fn before(peer: TreePeer<'_>, name: &FileName, now: &ObjectInfo) -> Result
     Ok(Before { content, version, tree })
 }
 
-/// Makes each of these objects durable, many at the same time.
+/// Makes each of these objects durable, many at the same time. Returns the amount whose bytes the peer asked for.
 async fn put_all(
     peer: TreePeer<'_>,
     root: &Path,
@@ -198,7 +198,7 @@ async fn put_all(
     now: &Identified,
     options: &TreeOptions,
     progress: &Arc<Progress>,
-) -> Result<(), StoreError> {
+) -> Result<Amount, StoreError> {
     let unreadable = |source| StoreError::Read { path: root.to_owned(), source };
     let folder = root.to_owned();
     let beneath = spawn_blocking(move || Beneath::open(&folder)).await.map_err(unreadable)?;
@@ -209,26 +209,28 @@ async fn put_all(
         let (beneath, path, stamp) =
             (beneath.clone(), entry.path.clone(), now.stamps.get(&entry.path).copied());
         async move {
-            put(peer, root, (beneath, path, stamp), object, options).await?;
+            let was_given = put(peer, root, (beneath, path, stamp), object, options).await?;
             progress.advance(object.length);
             progress.object_done();
-            Ok::<(), StoreError>(())
+            Ok::<_, StoreError>(was_given.then_some(object))
         }
     });
     let mut puts = stream::iter(puts).buffer_unordered(PUTS_AT_ONCE);
+    let mut given = Vec::new();
     while let Some(done) = puts.next().await {
-        done?;
+        given.extend(done?);
     }
-    Ok(())
+    Ok(amount(given.iter()))
 }
 
+/// Makes one object durable. Returns whether the peer asked for its bytes.
 async fn put(
     peer: TreePeer<'_>,
     root: &Path,
     (beneath, path, stamp): (Arc<Beneath>, TreePath, Option<Stamp>),
     object: ObjectInfo,
     options: &TreeOptions,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let shown = root.join(path.to_string());
     let opened = spawn_blocking(move || open(&beneath, &path)).await;
     let changed = || StoreError::Changed { path: shown.clone() };
@@ -239,14 +241,14 @@ async fn put(
     }
     let source = source.claiming(object.content);
     let stamp = *source.stamp();
-    let put = peer.put(&shown, source, object, &options.store).await;
+    let put = peer.put(&shown, source.clone(), object, &options.store).await;
     if put.is_err()
         && let Some(known) = peer.known_files(&options.store).await
     {
         // Perhaps the bytes are other ones than the stamp says.
         spawn_blocking(move || known.forget(&stamp)).await;
     }
-    put
+    put.map(|()| source.was_given())
 }
 
 fn count(tree: &Tree, is_meant: impl Fn(&Node) -> bool) -> u64 {

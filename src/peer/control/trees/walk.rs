@@ -54,6 +54,10 @@ pub(super) fn walk(root: &Path, exclude: &[String], data_dir: Option<&Path>) -> 
     let data_dir =
         data_dir.and_then(|dir| std::fs::metadata(dir).ok()).map(|found| (found.dev(), found.ino()));
     let mut troubles = Troubles::default();
+    if data_dir == Some((itself.dev(), itself.ino())) {
+        let troubles = ITS_DATA_DIR.to_owned();
+        return Err(StoreError::NotStorable { path: root.to_owned(), troubles });
+    }
     let mut walked =
         Walked { mode: Mode::of_bits(itself.mode()), modified: modified(&itself), entries: Vec::new() };
     for entry in walker(root, exclude)?.build() {
@@ -108,7 +112,7 @@ fn found(entry: &DirEntry, path: &Path, data_dir: Option<(u64, u64)>) -> Result<
     let kind = metadata.file_type();
     let kind = match () {
         () if kind.is_dir() && data_dir == Some((metadata.dev(), metadata.ino())) => {
-            return Err("it is the data directory of the peer".to_owned());
+            return Err(ITS_DATA_DIR.to_owned());
         }
         () if kind.is_dir() => FoundKind::Directory,
         () if kind.is_file() => FoundKind::File { stamp: Stamp::of(&metadata), names: metadata.nlink() },
@@ -164,6 +168,8 @@ impl Troubles {
 
 /// The file whose patterns leave out files of its directory and of those below it.
 const IGNORE_FILE: &str = ".quoitignore";
+/// Why the peer's own data directory is refused.
+const ITS_DATA_DIR: &str = "it is the data directory of the peer";
 /// The most entries that one error names.
 const TROUBLES_TOLD_MAX: usize = 8;
 
@@ -244,8 +250,10 @@ mod tests {
         assert_eq!(troubles, "sub/socket: a socket cannot be stored");
         assert_eq!(excluded(dir.path(), &["socket"]), ["a", "sub", "sub/b"]);
         assert!(matches!(walk(&dir.path().join("a"), &[], None), Err(StoreError::NotADirectory { .. })));
-        let refused = walk(dir.path(), &["socket".to_owned()], Some(&dir.path().join("sub")));
-        assert!(matches!(refused, Err(StoreError::NotStorable { .. })), "the data directory");
+        for data_dir in [dir.path().join("sub"), dir.path().to_owned()] {
+            let refused = walk(dir.path(), &["socket".to_owned()], Some(&data_dir));
+            assert!(matches!(refused, Err(StoreError::NotStorable { .. })), "{data_dir:?}");
+        }
         assert!(matches!(walk(&dir.path().join("missing"), &[], None), Err(StoreError::Read { .. })));
     }
 }
