@@ -1,5 +1,6 @@
 //! The entries of a directory, less those that the rules leave out. No symbolic link is followed.
 
+use std::error::Error as _;
 use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
@@ -64,12 +65,12 @@ pub(super) fn walk(root: &Path, exclude: &[String], data_dir: Option<&Path>) -> 
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) => {
-                troubles.add(error.to_string());
+                troubles.add(in_words(root, &error));
                 continue;
             }
         };
         if let Some(error) = entry.error() {
-            troubles.add(error.to_string());
+            troubles.add(in_words(root, error));
         }
         if entry.depth() == 0 {
             continue;
@@ -87,6 +88,27 @@ pub(super) fn walk(root: &Path, exclude: &[String], data_dir: Option<&Path>) -> 
     match troubles.count {
         0 => Ok(walked),
         _ => Err(StoreError::NotStorable { path: root.to_owned(), troubles: troubles.told() }),
+    }
+}
+
+/// An entry that cannot be read, by its path in the directory, and the reason.
+fn in_words(root: &Path, error: &ignore::Error) -> String {
+    fn path_of(error: &ignore::Error) -> Option<&Path> {
+        match error {
+            ignore::Error::WithPath { path, .. } => Some(path),
+            ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => path_of(err),
+            ignore::Error::Partial(errors) => errors.iter().find_map(path_of),
+            _ => None,
+        }
+    }
+    match (path_of(error), error.io_error()) {
+        (Some(path), Some(source)) => {
+            let shown = path.strip_prefix(root).unwrap_or(path).to_string_lossy();
+            // An error of the walk repeats the path; its own source is that of the system.
+            let reason = source.source().map_or_else(|| source.to_string(), ToString::to_string);
+            format!("{}: {reason}", escaped(&shown))
+        }
+        _ => escaped(&error.to_string()),
     }
 }
 
@@ -240,6 +262,16 @@ mod tests {
         assert_eq!(names(&walked), ["a", "a/itself", "a/x", "broken", "out"]);
         let links = walked.entries.iter().filter(|found| matches!(found.kind, FoundKind::Link { .. }));
         assert_eq!(links.count(), 3);
+    }
+
+    /// Goal: an error names the entry once, by its path in the directory.
+    #[test]
+    fn what_cannot_be_walked_is_named_once() {
+        let missing = Path::new("/nowhere/dir");
+        let error = WalkBuilder::new(missing.join("sub")).build().find_map(Result::err).unwrap();
+        assert_eq!(in_words(missing, &error), "sub: No such file or directory (os error 2)");
+        let other = ignore::Error::UnrecognizedFileType("x\n".to_owned());
+        assert_eq!(in_words(missing, &other), "unrecognized file type: x\\n");
     }
 
     #[test]
