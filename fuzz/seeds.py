@@ -35,12 +35,21 @@ def main():
     write("histories", [b"\1" + sized(record) + sized(record)])
     write("histories", [b"\2" + bytes([1, 1, 255, 1, 2, 1, 0, 2, 3, 2, 1, 0, 2, 7, 0, 9, 2, 7, 255, 5])])
     outboards()
+    write("trees", [bytes([cut]) + text.encode() for cut in (0, 6, 255) for text in TREES])
     write("peer_file", [text.encode() for text in PEER_FILES])
     certificates()
     write("names", [bytes([kind]) + text.encode() for kind, texts in NAMES.items() for text in texts])
     write("command_lines", [b"\0" + text.encode() for text in PROMPT])
     write("command_lines", [b"\1" + text.encode().replace(b" ", b"\0") for text in ARGUMENTS])
     ring(golden)
+
+
+TREES = [
+    "quoit tree 1 755 0.000000000\n",
+    "quoit tree 1 755 1700000000.123456789\nd 700 -1.000000000 a\n"
+    f"f 644 0.000000000 5 {'0' * 64} a/b%20c\nl 0.000000000 a/d ../%FF\n"
+    f"f 755 0.000000000 1048577 {'1' * 64} {'2' * 64} é\n",
+]
 
 
 def outboards():

@@ -54,7 +54,7 @@
 //! | layer | modules | what they are |
 //! |---|---|---|
 //! | L0 | [`id`] [`time`] [`config`] `backoff` | values |
-//! | L1 | [`wire`] [`outboard`] | messages, their codec and their bounds; SHA-256 chunk by chunk |
+//! | L1 | [`wire`] [`outboard`] [`tree`] | messages, their codec and their bounds; SHA-256 chunk by chunk; the object that stands for a directory |
 //! | L2 | [`chord`] [`replica`] [`names`] | the pure core: decides, touches nothing |
 //! | L3 | [`files`] [`blob`] [`transport`] | what is done with files; disk and network |
 //! | L4 | `shelf` [`peer`] [`sim`] | joins flows and disk; core, flows, disk and network in one running peer; the same in a deterministic world for tests |
@@ -81,6 +81,7 @@ pub mod outboard;
 pub mod replica;
 mod shelf;
 pub mod transport;
+pub mod tree;
 
 /// The program `quoit`. It is no part of the library's interface.
 #[doc(hidden)]

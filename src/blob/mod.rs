@@ -16,6 +16,7 @@
 //!   quarantine/                   what failed verification, with the reason beside it
 //!   records/N.base, N.log         a second copy of the name records, for a lost index
 //!   journal/N.journal             small objects whose files are not durable yet; replayed when the store opens
+//!   known                         hashes of a user's files, by their stamps
 //!   index.redb                    objects, names, records
 //!   reserve                       room for what must be written on a full disk
 //! ```
@@ -51,6 +52,7 @@ mod identity;
 mod index;
 mod journal;
 mod keeping;
+mod known;
 mod lapse;
 mod layout;
 mod leases;
@@ -95,6 +97,7 @@ pub use graves::Grave;
 pub use held::HeldRows;
 pub use holders::Holder;
 pub use identity::PeerFile;
+pub use known::KnownFiles;
 pub use lapse::Unreferenced;
 pub use memory::{Loss, MemoryDisk};
 pub use notice::Notice;

@@ -7,13 +7,16 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
 use super::buffers::Buffer;
 use super::disk::Stamp;
 use super::error::{BlobError, IoContext, Result};
+use super::known::KnownFiles;
 use crate::id::ContentId;
 use crate::outboard::{ChunkChecker, ChunkHasher, Outboard};
 use crate::wire::{ObjectInfo, limits};
@@ -26,6 +29,10 @@ pub struct Source {
     seen: Stamp,
     /// The result of [`Source::hash`].
     hashed: Arc<OnceLock<(ContentId, Arc<Outboard>)>>,
+    /// The content id that the file had when it was hashed before; its bytes are checked against it as they are read.
+    claimed: Arc<OnceLock<ContentId>>,
+    /// The result of [`Source::was_given`].
+    given: Arc<AtomicBool>,
 }
 
 impl Source {
@@ -36,7 +43,14 @@ impl Source {
     pub fn open(path: &Path) -> Result<Source> {
         // The check comes before the open, since opening a FIFO waits for a writer.
         Source::look(path)?;
-        let file = File::open(path).during("read", path)?;
+        Source::of_file(File::open(path).during("read", path)?, path)
+    }
+
+    /// A file that is open already; `path` is its name for people.
+    ///
+    /// # Errors
+    /// The errors of [`Source::open`].
+    pub fn of_file(file: File, path: &Path) -> Result<Source> {
         let metadata = file.metadata().during("read", path)?;
         regular(path, &metadata)?;
         if metadata.len() == 0 && file.read_at(&mut [0], 0).during("read", path)? > 0 {
@@ -48,6 +62,8 @@ impl Source {
             path: Arc::new(path.to_owned()),
             seen: Stamp::of(&metadata),
             hashed: Arc::default(),
+            claimed: Arc::default(),
+            given: Arc::default(),
         })
     }
 
@@ -62,6 +78,47 @@ impl Source {
     /// The length in bytes when the file was opened.
     pub fn length(&self) -> u64 {
         self.seen.length
+    }
+
+    /// The values of stat(2) of the file when it was opened.
+    pub fn stamp(&self) -> &Stamp {
+        &self.seen
+    }
+
+    /// A file that was hashed while it was written, and has not changed since.
+    pub fn with_hash(self, content: ContentId, outboard: Outboard) -> Source {
+        let _ = self.hashed.set((content, Arc::new(outboard)));
+        self
+    }
+
+    /// A file that had this content id when it was hashed before: a reader that begins here gets all of its bytes only if
+    /// they are still those.
+    pub fn claiming(self, content: ContentId) -> Source {
+        let _ = self.claimed.set(content);
+        self
+    }
+
+    /// The object that the file is: as known from an earlier time, if its stamp is the same, else by [`Source::hash`].
+    /// Returns also whether it was known.
+    ///
+    /// # Errors
+    /// The errors of [`Source::hash`].
+    pub fn identify(
+        &self,
+        known: Option<&KnownFiles>,
+        on_progress: &mut dyn FnMut(u64),
+    ) -> Result<(ObjectInfo, bool)> {
+        if let Some(object) = known.and_then(|known| known.object(&self.seen)) {
+            let _ = self.claimed.set(object.content);
+            on_progress(object.length);
+            return Ok((object, true));
+        }
+        let begun = SystemTime::now();
+        let (object, _) = self.hash(on_progress)?;
+        if let Some(known) = known {
+            known.note(&self.seen, &object, begun);
+        }
+        Ok((object, false))
     }
 
     /// Reads the file to its end; `on_progress` is told the number of bytes of each piece.
@@ -96,11 +153,22 @@ impl Source {
         Ok(Bytes::copy_from_slice(&self.reader(0).read_piece()?))
     }
 
-    /// Reads the file from a byte on. After [`Source::hash`] only the bytes that were hashed are returned.
+    /// Reads the file from a byte on. After [`Source::hash`] or [`Source::identify`] only the bytes that were hashed are
+    /// returned.
     pub fn reader(&self, offset: u64) -> SourceReader {
+        self.given.store(true, Ordering::Relaxed);
         let hashed = self.hashed.get().cloned();
-        let checker = hashed.and_then(|(content, outboard)| ChunkChecker::new(content, outboard, offset));
-        SourceReader { source: self.clone(), offset, checker }
+        let check = match (hashed, self.claimed.get()) {
+            (Some((content, outboard)), _) => ChunkChecker::new(content, outboard, offset).map(Check::Chunks),
+            (None, Some(content)) => Some(Check::Whole { content: *content, hasher: Box::default() }),
+            (None, None) => None,
+        };
+        SourceReader { source: self.clone(), offset, check }
+    }
+
+    /// Whether a reader of this file, or of a clone, was ever asked for: whether its bytes went anywhere.
+    pub fn was_given(&self) -> bool {
+        self.given.load(Ordering::Relaxed)
     }
 
     /// Checks that the file is unchanged since it was opened.
@@ -133,7 +201,37 @@ impl Source {
 pub struct SourceReader {
     source: Source,
     offset: u64,
-    checker: Option<ChunkChecker>,
+    check: Option<Check>,
+}
+
+/// The check of the bytes that are read against those that were hashed.
+#[derive(Debug)]
+enum Check {
+    /// Chunk by chunk.
+    Chunks(ChunkChecker),
+    /// Only the content id of the whole file is known.
+    Whole { content: ContentId, hasher: Box<ChunkHasher> },
+}
+
+impl Check {
+    /// The number of bytes that were checked, or are being.
+    fn offset(&self) -> u64 {
+        match self {
+            Check::Chunks(checker) => checker.offset(),
+            Check::Whole { hasher, .. } => hasher.offset(),
+        }
+    }
+
+    /// Takes the next bytes of a file of this length. Returns false once they are other ones.
+    fn update(&mut self, bytes: &[u8], length: u64) -> bool {
+        match self {
+            Check::Chunks(checker) => checker.update(bytes),
+            Check::Whole { content, hasher } => {
+                hasher.update(bytes);
+                hasher.offset() < length || std::mem::take(&mut **hasher).finish().0 == *content
+            }
+        }
+    }
 }
 
 impl SourceReader {
@@ -145,27 +243,31 @@ impl SourceReader {
     /// [`BlobError::Changed`], with the last bytes at the latest; [`BlobError::Io`].
     pub fn read_piece(&mut self) -> Result<Bytes> {
         self.catch_up()?;
-        let left = self.source.seen.length.saturating_sub(self.offset);
+        let length = self.source.seen.length;
+        let left = length.saturating_sub(self.offset);
         let mut buffer = Buffer::take();
         let read = self.source.read_at(buffer.room(left), self.offset)?;
         self.offset += read as u64;
         let piece = buffer.freeze(read);
-        if self.checker.as_mut().is_some_and(|checker| !checker.update(&piece)) {
+        if read > 0 && self.check.as_mut().is_some_and(|check| !check.update(&piece, length)) {
             return Err(self.source.changed());
         }
-        if self.offset >= self.source.seen.length {
+        if self.offset >= length {
             self.source.check()?;
         }
         Ok(piece)
     }
 
-    /// Checks the bytes before a reader that begins within a chunk, too.
+    /// Checks the bytes before a reader that begins within a chunk, or a file, too.
     fn catch_up(&mut self) -> Result<()> {
-        let Some(checker) = &mut self.checker else { return Ok(()) };
-        if let Some(behind) = self.offset.checked_sub(checker.offset()).filter(|behind| *behind > 0) {
-            let mut piece = vec![0; usize::try_from(behind).unwrap_or(usize::MAX)];
-            let read = self.source.read_at(&mut piece, checker.offset())?;
-            if !checker.update(&piece[..read]) {
+        let (Some(check), length) = (&mut self.check, self.source.seen.length) else { return Ok(()) };
+        let mut piece = Vec::new();
+        while self.offset < length
+            && let Some(behind) = self.offset.checked_sub(check.offset()).filter(|behind| *behind > 0)
+        {
+            piece.resize(behind.min(limits::PIECE_BYTES as u64) as usize, 0);
+            let read = self.source.read_at(&mut piece, check.offset())?;
+            if !check.update(&piece[..read], length) {
                 return Err(self.source.changed());
             }
         }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 
+use super::asked::Asked;
 use crate::id::{FileName, escaped};
 use crate::peer::{
     ByteRange, StopSpan, StoreOptions, VersionChoice, Wait, Wanted, nearest, versioned, word_list,
@@ -20,21 +21,25 @@ use crate::peer::{
 /// One command to a peer.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
-    /// Put files into the ring, each under its own name or NAME
+    /// Put files into the ring, each under its own name or NAME; with -r directories, each as one tree
+    ///
+    /// A directory keeps its files with mode and mtime, and its symbolic links as links. Bytes that the ring has already are
+    /// not moved again, and an unchanged file is not read again. A .quoitignore in a directory leaves files out by the
+    /// rules of .gitignore.
     #[command(
-        after_help = "Example: quoit store --wait all report.pdf    all three copies are on disk when it returns"
+        after_help = "Example: quoit store --wait all report.pdf    all three copies are on disk when it returns\n         quoit store -r photos --exclude '*.tmp'\n         pg_dump db | quoit store - --as db.sql"
     )]
     Store(StoreArgs),
-    /// Get a file from the ring, by its name or the SHA-256 of its bytes
+    /// Get a file or a directory from the ring, by its name or the SHA-256 of its bytes
     ///
-    /// Without -o the file is in received/ of the peer afterwards. Of an address, a beginning that only one file has is
-    /// enough; of a name only at the prompt.
+    /// Without -o it is in received/ of the peer afterwards. NAME/path/to/file is a part of a directory. Of an address, a
+    /// beginning that only one file has is enough; of a name only at the prompt.
     #[command(after_help = "Example: quoit request report.pdf -o copy.pdf    an independent, writable file")]
     Request(RequestArgs),
     /// Write a file of the ring to standard output
     #[command(after_help = "Example: quoit cat report.txt | less")]
     Cat(CatArgs),
-    /// The files that the peer holds, or all of the ring
+    /// The files that the peer holds, all of the ring, or those of a stored directory
     #[command(after_help = "Example: quoit files --ring --json    one line per file")]
     Files(FilesArgs),
     /// The members of the ring, and how much of it each one owns
@@ -117,9 +122,21 @@ pub(super) struct OutputArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct StoreArgs {
-    /// Which files
+    /// Which files, or with -r directories; - is standard input, which needs --as
     #[arg(required = true, value_name = "FILE")]
     pub(super) files: Vec<PathBuf>,
+    /// Store directories, each as one tree under its name
+    #[arg(short, long)]
+    pub(super) recursive: bool,
+    /// Leave out what matches this pattern of .gitignore; may be given several times
+    #[arg(long, value_name = "PATTERN", requires = "recursive", allow_hyphen_values = true)]
+    pub(super) exclude: Vec<String>,
+    /// Only say what would change and move
+    #[arg(long, requires = "recursive")]
+    pub(super) dry_run: bool,
+    /// Read and hash also files whose inode, length and times are as they were
+    #[arg(long, env = "QUOIT_HASH_AGAIN", value_parser = clap::builder::FalseyValueParser::new())]
+    hash_again: bool,
     /// The name in the ring, if not the file's own; for one file
     #[arg(long = "as", value_name = "NAME", value_parser = file_name, allow_hyphen_values = true)]
     name: Option<FileName>,
@@ -135,13 +152,13 @@ pub(super) struct StoreArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct RequestArgs {
-    /// A name, sha256:HEX, or the beginning of HEX; at the prompt also that of a name
+    /// A name, NAME/path in a directory, sha256:HEX, or the beginning of HEX; at the prompt also that of a name
     #[arg(value_name = "NAME")]
-    pub(super) wanted: Wanted,
-    /// Write the file there, and not to received/ of the peer; - is standard output
+    pub(super) asked: Asked,
+    /// Write the file or directory there, and not to received/ of the peer; - is standard output
     #[arg(short, long, value_name = "PATH")]
     pub(super) output_path: Option<PathBuf>,
-    /// Replace PATH, if it exists
+    /// Replace PATH, if it exists, or the files in it that differ
     #[arg(long, requires = "output_path")]
     pub(super) overwrite: bool,
     /// Only the bytes from A to B, counted from 0, both included; they go to standard output (-o -)
@@ -153,13 +170,16 @@ pub(super) struct RequestArgs {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct CatArgs {
-    /// A name, sha256:HEX, or the beginning of HEX; at the prompt also that of a name
+    /// A name, NAME/path in a directory, sha256:HEX, or the beginning of HEX; at the prompt also that of a name
     #[arg(value_name = "NAME")]
-    pub(super) wanted: Wanted,
+    pub(super) asked: Asked,
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct FilesArgs {
+    /// A stored directory, or NAME/path of one in it
+    #[arg(value_name = "NAME", conflicts_with = "ring")]
+    pub(super) tree: Option<Asked>,
     /// The files of all peers
     #[arg(long)]
     pub(super) ring: bool,
@@ -359,10 +379,13 @@ pub(super) const NAMES: [&str; 21] = [
 /// The text that `Help` prints.
 pub(super) const HELP: &str = "\
 Store FILE               put a file into the ring, under its own name or --as NAME
-Request NAME             get a file from the ring, into received/ of this peer or to -o PATH
+Store -r DIR             put a directory into the ring, as one tree
+Request NAME             get a file or a directory, into received/ of this peer or to -o PATH
+Request NAME/PATH        get a part of a directory
 Request sha256:HEX       the same, by the SHA-256 of its bytes
 Cat NAME                 write a file of the ring here
 Files [--ring]           the files that this peer holds, or all of the ring
+Files NAME               what is in a stored directory
 Whereis NAME             who keeps the record of a name, and who its bytes
 History NAME             the versions of a name; Request NAME@2 gets one of them
 Remove NAME              let a name stand for no file any more
@@ -413,10 +436,11 @@ impl PromptCommand {
     pub(super) fn by_a_person(mut self) -> PromptCommand {
         match &mut self {
             PromptCommand::Peer(
-                Command::Request(RequestArgs { wanted, .. })
-                | Command::Cat(CatArgs { wanted })
-                | Command::Pin(KeepArgs { wanted, .. }),
-            ) => {
+                Command::Request(RequestArgs { asked, .. })
+                | Command::Cat(CatArgs { asked })
+                | Command::Files(FilesArgs { tree: Some(asked), .. }),
+            ) => *asked = asked.clone().or_beginning(),
+            PromptCommand::Peer(Command::Pin(KeepArgs { wanted, .. })) => {
                 *wanted = wanted.clone().or_beginning();
             }
             PromptCommand::Peer(Command::Whereis(args)) => args.a_beginning_will_do = true,
@@ -428,7 +452,7 @@ impl PromptCommand {
     /// Whether the command makes sense only in a ring.
     pub(super) fn needs_ring(&self) -> bool {
         match self {
-            PromptCommand::Peer(Command::Files(files)) => files.ring,
+            PromptCommand::Peer(Command::Files(files)) => files.ring || files.tree.is_some(),
             PromptCommand::Peer(Command::Status(_) | Command::Ring(_) | Command::Scrub(_)) => false,
             PromptCommand::Peer(_) => true,
             PromptCommand::Quit { .. } | PromptCommand::Help { .. } => false,
@@ -444,6 +468,14 @@ impl StoreArgs {
     pub(super) fn options(&self) -> Result<StoreOptions, String> {
         if self.name.is_some() && self.files.len() > 1 {
             return Err("--as names one file; these are several".to_owned());
+        }
+        if self.files.iter().any(|file| file.as_os_str() == STANDARD_INPUT) {
+            if self.recursive {
+                return Err("standard input is no directory; ./- is one of that name".to_owned());
+            }
+            if self.name.is_none() {
+                return Err("standard input has no name: --as NAME gives it one".to_owned());
+            }
         }
         let mut by_name: BTreeMap<&OsStr, &Path> = BTreeMap::new();
         for file in &self.files {
@@ -464,6 +496,7 @@ impl StoreArgs {
             name: self.name.clone(),
             wait: self.wait.unwrap_or_default(),
             timeout: self.timeout.unwrap_or(default.timeout),
+            hash_again: self.hash_again,
         })
     }
 }
@@ -570,6 +603,8 @@ fn duration(text: &str) -> Result<Duration, String> {
     all.filter(|all| (1..=STOP_SECONDS_MAX).contains(all)).map(Duration::from_secs).ok_or_else(wrong)
 }
 
+/// The path that stands for standard input.
+pub(super) const STANDARD_INPUT: &str = "-";
 /// The longest time for which a peer is said to stop, in seconds: ten years.
 const STOP_SECONDS_MAX: u64 = 3_650 * 86_400;
 /// The most characters of an unknown command that are repeated and compared.
@@ -595,7 +630,7 @@ mod tests {
 
     fn requested(line: &str) -> Wanted {
         match parsed(line) {
-            PromptCommand::Peer(Command::Request(args)) => args.wanted,
+            PromptCommand::Peer(Command::Request(args)) => args.asked.wanted,
             other => panic!("{line}: {other:?}"),
         }
     }
@@ -641,6 +676,17 @@ mod tests {
     }
 
     #[test]
+    fn a_directory_and_standard_input_have_their_own_options() {
+        let args = store("store -r photos --exclude '*.tmp' --exclude -x --dry-run --as p");
+        assert_eq!((args.recursive, args.dry_run, args.exclude.len()), (true, true, 2));
+        assert_eq!(args.options().unwrap().name.unwrap().as_str(), "p");
+        assert!(store("store -").options().unwrap_err().contains("--as"));
+        assert!(store("store - --as x").options().is_ok());
+        assert!(store("store -r -").options().unwrap_err().contains("no directory"));
+        assert!(store("store -r ./-").options().is_ok());
+    }
+
+    #[test]
     fn request_reads_names_addresses_and_beginnings() {
         let content = ContentId::of(b"x");
         assert_eq!(requested(&format!("request sha256:{content}")), Wanted::Content(content));
@@ -654,8 +700,8 @@ mod tests {
         assert_eq!(requested("request report"), Wanted::Name(name.clone()), "a script has to name it whole");
         let by_a_person = |line: &str| match parsed(line).by_a_person() {
             PromptCommand::Peer(
-                Command::Request(RequestArgs { wanted, .. }) | Command::Cat(CatArgs { wanted }),
-            ) => wanted,
+                Command::Request(RequestArgs { asked, .. }) | Command::Cat(CatArgs { asked }),
+            ) => asked.wanted,
             other => panic!("{line}: {other:?}"),
         };
         assert_eq!(by_a_person("request report"), Wanted::NameOrBeginning(name.clone()));
@@ -720,10 +766,14 @@ mod tests {
             "Request x --overwrite",
             "Request sha256:abc",
             "Request sha256:xyzw",
-            "Request a/b",
+            "Request ../b",
+            "Request a/../b",
+            "Store --dry-run x",
+            "Store --exclude x y",
             "Whereis",
             "Whereis ..",
-            "Files all",
+            "Files all --ring",
+            "Files a b",
             "Quit now",
             "Ring 4",
             "Ping",

@@ -29,14 +29,18 @@ impl PromptHelper {
             return Ok((start, matching(&NAMES, word)));
         }
         match command.to_lowercase().as_str() {
-            "store" if word.starts_with('-') => {
-                Ok((start, matching(&["--as", "--wait", "--timeout", "--json"], word)))
-            }
+            "store" if word.starts_with('-') => Ok((
+                start,
+                matching(
+                    &["--recursive", "--exclude", "--dry-run", "--as", "--wait", "--timeout", "--json"],
+                    word,
+                ),
+            )),
             "store" => self.files.complete_path(line, pos),
-            "files" => Ok((start, matching(&["--ring"], word))),
+            "files" if word.starts_with('-') => Ok((start, matching(&["--ring"], word))),
             "status" => Ok((start, matching(&["--ring", "--verbose"], word))),
             "safe-to-stop" => Ok((start, matching(&["--for", "--for-good"], word))),
-            "request" | "whereis" | "cat" | "history" | "remove" | "restore" => {
+            "request" | "files" | "whereis" | "cat" | "history" | "remove" | "restore" => {
                 Ok((start, self.known(word, before[..start].contains(" -- "))))
             }
             _ => Ok((start, Vec::new())),

@@ -8,7 +8,8 @@ use futures_util::StreamExt as _;
 use serde_json::Value;
 
 use super::command::{
-    Command, ForgetArgs, KeepArgs, LeaveArgs, RequestArgs, SafeToStopArgs, ScrubArgs, StatusArgs, StoreArgs,
+    Command, FilesArgs, ForgetArgs, KeepArgs, LeaveArgs, RequestArgs, STANDARD_INPUT, SafeToStopArgs,
+    ScrubArgs, StatusArgs, StoreArgs,
 };
 use super::link::PeerLink;
 use super::local_time::LocalTime;
@@ -19,8 +20,8 @@ use super::{
     DEGRADED, DONE, FAILED, NOT_FOUND, UNSAFE, format, json, progress, remedy, space, tables, verdict,
 };
 use crate::peer::{
-    ByteRange, Failure, LeaveReport, ObjectBytes, Place, Progress, RequestReport, StopAnswer, StoreError,
-    StoreItem, StoreOptions, StoreReport, Wanted, WriteError, nearest, peer_list,
+    ByteRange, Failure, LeaveReport, ObjectBytes, Place, PlaceError, Progress, RequestReport, StopAnswer,
+    StoreError, StoreItem, StoreOptions, StoreReport, Wanted, WriteError, nearest, peer_list,
 };
 
 /// The peer and the output of a command.
@@ -35,7 +36,8 @@ impl Executor<'_> {
         match command {
             Command::Store(args) => self.store(&args).await,
             Command::Request(args) => self.request(&args).await,
-            Command::Cat(args) => self.cat(&args.wanted).await,
+            Command::Cat(args) if args.asked.within.is_some() => self.cat_part(&args.asked).await,
+            Command::Cat(args) => self.cat(&args.asked.wanted).await,
             Command::Whereis(args) => match self.peer.whereis(&args.name, args.a_beginning_will_do).await {
                 Ok(report) => {
                     self.say(args.output.json, &json::whereis(&report), || format::whereis(&report))
@@ -51,6 +53,7 @@ impl Executor<'_> {
                 Err(failure) => self.fail(&failure),
             },
             Command::Files(args) if args.ring => self.files_of_ring(args.output.json).await,
+            Command::Files(args @ FilesArgs { tree: Some(_), .. }) => self.files_of_tree(&args).await,
             Command::Files(args) => match self.peer.files().await {
                 Ok(files) => {
                     self.list(args.output.json, files.iter().map(json::file), || tables::files(&files))
@@ -259,8 +262,20 @@ impl Executor<'_> {
             Ok(options) => options,
             Err(why) => return self.fail(&Failure::new(why)),
         };
-        if let [path] = args.files.as_slice() {
-            return self.store_one(path, &options, args.output.json).await;
+        if args.recursive {
+            let mut code = DONE;
+            for path in &args.files {
+                code = code.max(self.store_directory(path, &options, args).await);
+            }
+            return code;
+        }
+        let of_input = args.files.iter().any(|path| path.as_os_str() == STANDARD_INPUT);
+        if of_input || args.files.len() == 1 {
+            let mut code = DONE;
+            for path in &args.files {
+                code = code.max(self.store_one(path, &options, args.output.json).await);
+            }
+            return code;
         }
         let item = |path: &PathBuf| StoreItem { path: path.clone(), options: options.clone() };
         let progress = Progress::default();
@@ -280,7 +295,12 @@ impl Executor<'_> {
 
     async fn store_one(&self, path: &Path, options: &StoreOptions, as_json: bool) -> u8 {
         let progress = Arc::new(Progress::default());
-        let store = self.peer.store(path, options, &progress);
+        let store = async {
+            match path.as_os_str() == STANDARD_INPUT {
+                true => self.peer.store_standard_input(options, &progress).await,
+                false => self.peer.store(path, options, &progress).await,
+            }
+        };
         let result = progress::drawn(self.out, &progress, store).await;
         self.tell_store(path, result, as_json).await
     }
@@ -304,11 +324,15 @@ impl Executor<'_> {
         if let Some(range) = args.range {
             return self.range(args, range).await;
         }
+        if args.asked.within.is_some() {
+            return self.bring_part(args).await;
+        }
+        let wanted = &args.asked.wanted;
         let done = match &args.output_path {
-            None => self.bring(&args.wanted, true).await.map(|report| (report, None)),
+            None => self.bring(wanted, true).await.map(|report| (report, None)),
             Some(path) if path.as_os_str() == "-" => {
                 // Standard output carries the file.
-                return match self.to_standard_output(&args.wanted).await {
+                return match self.to_standard_output(wanted).await {
                     Ok(Some(report)) => {
                         self.out.note(&match args.output.json {
                             true => json::request(&report, Some("-")).to_string(),
@@ -317,32 +341,37 @@ impl Executor<'_> {
                         DONE
                     }
                     Ok(None) => DONE,
-                    Err(failure) => self.fail_with(&failure, &remedy::request(&failure, &args.wanted)),
+                    Err(failure) => self.fail_with(&failure, &remedy::request(&failure, wanted)),
                 };
             }
-            Some(path) => self.save(&args.wanted, path, args.overwrite).await.map(|report| {
+            Some(path) => self.save(wanted, path, args.overwrite).await.map(|report| {
                 let path = path.to_string_lossy().into_owned();
                 (report, Some(path))
             }),
         };
         match done {
+            Ok((report, _)) if report.is_tree => self.bring_directory(args, report).await,
             Ok((report, path)) => {
                 let path = path.as_deref();
                 self.say(args.output.json, &json::request(&report, path), || format::request(&report, path))
             }
-            Err(failure) => self.fail_with(&failure, &remedy::request(&failure, &args.wanted)),
+            Err(failure) => self.fail_with(&failure, &remedy::request(&failure, wanted)),
         }
     }
 
     /// Writes some bytes of a file to standard output, and says what proves them.
     async fn range(&self, args: &RequestArgs, range: ByteRange) -> u8 {
+        if args.asked.within.is_some() {
+            return self
+                .fail(&Failure::new("a range is of a file with a name, not of a part of a directory"));
+        }
         if args.output_path.as_deref() != Some(Path::new("-")) {
             return self.fail(&Failure::new(
                 "a range goes to standard output only: --range A-B NAME -o -".to_owned(),
             ));
         }
         let written = async {
-            let (report, bytes) = self.peer.read_range(&args.wanted, range).await?;
+            let (report, bytes) = self.peer.read_range(&args.asked.wanted, range).await?;
             Ok(self.write_out(bytes).await?.then_some(report))
         };
         match written.await {
@@ -354,7 +383,7 @@ impl Executor<'_> {
                 DONE
             }
             Ok(None) => DONE,
-            Err(failure) => self.fail_with(&failure, &remedy::request(&failure, &args.wanted)),
+            Err(failure) => self.fail_with(&failure, &remedy::request(&failure, &args.asked.wanted)),
         }
     }
 
@@ -380,21 +409,47 @@ impl Executor<'_> {
 
     async fn save(&self, wanted: &Wanted, path: &Path, overwrite: bool) -> Result<RequestReport, Failure> {
         let checked = Place::check(path, overwrite).await;
+        let report = match &checked {
+            // A folder is the place of a tree.
+            Err(PlaceError::Directory { .. }) => self.bring(wanted, false).await.ok().filter(|r| r.is_tree),
+            _ => None,
+        };
+        if let Some(report) = report {
+            return Ok(report);
+        }
         let place = checked.map_err(|error| Failure::new(remedy::place(&error)))?;
-        let (report, bytes) = self.open(wanted).await?;
-        let progress = Progress::default();
-        progress::drawn(self.out, &progress, bytes.save(place, &progress)).await?;
+        let report = self.bring(wanted, false).await?;
+        if !report.is_tree {
+            self.save_at(self.peer.read(report.content).await?, place).await?;
+        }
         Ok(report)
+    }
+
+    /// Writes an object to a path.
+    pub(super) async fn save_bytes(
+        &self,
+        bytes: ObjectBytes,
+        path: &Path,
+        overwrite: bool,
+    ) -> Result<(), Failure> {
+        let checked = Place::check(path, overwrite).await;
+        self.save_at(bytes, checked.map_err(|error| Failure::new(remedy::place(&error)))?).await
+    }
+
+    async fn save_at(&self, bytes: ObjectBytes, place: Place) -> Result<(), Failure> {
+        let progress = Progress::default();
+        progress::drawn(self.out, &progress, bytes.save(place, &progress)).await
     }
 
     /// Writes a file to standard output; returns no report if the reader stops before the end, which is no failure.
     async fn to_standard_output(&self, wanted: &Wanted) -> Result<Option<RequestReport>, Failure> {
-        let (report, bytes) = self.open(wanted).await?;
-        Ok(self.write_out(bytes).await?.then_some(report))
+        let report = self.bring(wanted, false).await?;
+        let is_whole = self.write_out(self.peer.read(report.content).await?).await?;
+        Ok(is_whole.then_some(report))
     }
 
-    /// Writes bytes to standard output. Returns false if the reader stops before the end.
-    async fn write_out(&self, bytes: ObjectBytes) -> Result<bool, Failure> {
+    /// Writes an object to standard output. Returns whether the reader took all of it.
+    pub(super) async fn write_out(&self, bytes: ObjectBytes) -> Result<bool, Failure> {
         match bytes.write_to(io::stdout(), &Progress::default()).await {
             Ok(_) => Ok(true),
             Err(WriteError::Sink(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
@@ -403,12 +458,6 @@ impl Executor<'_> {
             }
             Err(WriteError::Source(failure)) => Err(failure),
         }
-    }
-
-    async fn open(&self, wanted: &Wanted) -> Result<(RequestReport, ObjectBytes), Failure> {
-        let report = self.bring(wanted, false).await?;
-        let bytes = self.peer.read(report.content).await?;
-        Ok((report, bytes))
     }
 
     async fn files_of_ring(&self, as_json: bool) -> u8 {

@@ -465,12 +465,14 @@ mod tests {
     #[test]
     fn every_field_is_in_the_documents() {
         let told = include_str!("../../docs/commands.md");
-        let code = include_str!("json.rs").split("#[cfg(test)]").next().unwrap();
-        let fields = code
-            .split('"')
-            .skip(1)
-            .step_by(2)
-            .filter(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+        let is_field = |word: &&str| {
+            let is_word = word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+            // The words of a sentence that counts.
+            !word.is_empty() && is_word && !["entry", "entries"].contains(word)
+        };
+        let codes = [include_str!("json.rs"), include_str!("trees.rs")];
+        let codes = codes.map(|code| code.split("#[cfg(test)]").next().unwrap());
+        let fields = codes.iter().flat_map(|code| code.split('"').skip(1).step_by(2)).filter(is_field);
         let untold: Vec<&str> = fields
             .filter(|field| !told.contains(&format!("\"{field}\"")) && !told.contains(&format!("`{field}`")))
             .collect();

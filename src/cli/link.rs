@@ -13,7 +13,7 @@ use crate::peer::{
     ByteRange, Client, DropReport, EvictReport, Failure, ForgetReport, Handle, HistoryReport, LeavePlan,
     LeaveReport, MemberLine, ObjectBytes, PinReport, PingReport, Progress, RangeReport, RemoveReport,
     RequestReport, RestoreReport, RingFiles, RingLine, ScrubReport, StatusReport, StopReport, StopSpan,
-    StoreError, StoreItem, StoreOptions, StoreReport, VersionChoice, Wanted, WhereisReport,
+    StoreError, StoreItem, StoreOptions, StoreReport, TreePeer, VersionChoice, Wanted, WhereisReport,
 };
 use crate::wire::FileEntry;
 
@@ -48,6 +48,31 @@ impl PeerLink {
         match self {
             PeerLink::InProcess(peer) => Box::pin(peer.store_many(items)),
             PeerLink::Remote(peer) => Box::pin(peer.store_many(items)),
+        }
+    }
+
+    /// The same peer, for commands about directories.
+    pub(super) fn for_trees(&self) -> TreePeer<'_> {
+        match self {
+            PeerLink::InProcess(peer) => TreePeer::InProcess(peer),
+            PeerLink::Remote(peer) => TreePeer::Remote(peer),
+        }
+    }
+
+    /// Stores standard input, which at a prompt is the prompt's own.
+    pub(super) async fn store_standard_input(
+        &self,
+        options: &StoreOptions,
+        progress: &Arc<Progress>,
+    ) -> Result<StoreReport, StoreError> {
+        match self {
+            PeerLink::InProcess(_) => Err(Failure::new(
+                "standard input has the commands of this prompt: `quoit store - --as NAME` at a shell stores it",
+            )
+            .into()),
+            PeerLink::Remote(peer) => {
+                peer.store_input(std::io::stdin(), Path::new("standard input"), options, progress).await
+            }
         }
     }
 

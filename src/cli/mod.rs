@@ -6,6 +6,7 @@
 mod admit;
 mod amounts;
 mod args;
+mod asked;
 mod command;
 mod complete;
 mod events;
@@ -33,6 +34,7 @@ mod simulate;
 mod space;
 mod tables;
 mod terminal;
+mod trees;
 mod verdict;
 mod versions;
 mod words;

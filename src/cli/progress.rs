@@ -22,6 +22,8 @@ pub(super) enum Counted {
     Parts,
     /// Files and their bytes.
     Files,
+    /// Files of a directory and their bytes: a transfer, of which only a terminal is told.
+    Directory,
 }
 
 /// Runs a transfer and draws its progress.
@@ -38,7 +40,7 @@ pub(super) async fn drawn_as<T>(
 ) -> T {
     if !std::io::stderr().is_terminal() {
         return match counted {
-            Counted::Bytes => work.await,
+            Counted::Bytes | Counted::Directory => work.await,
             Counted::Parts | Counted::Files => told(out, progress, work).await,
         };
     }
@@ -128,7 +130,7 @@ fn templates(counted: Counted) -> &'static [(usize, &'static str)] {
     match counted {
         Counted::Bytes => &BYTES,
         Counted::Parts => &PARTS,
-        Counted::Files => &FILES,
+        Counted::Files | Counted::Directory => &FILES,
     }
 }
 

@@ -8,8 +8,8 @@ use super::words::quoted;
 use crate::config::{KeepVersions, RingSettings, SettingsError};
 use crate::id::{FileName, FileNameError};
 use crate::peer::{
-    AdmitError, BundleError, ConnectError, Ended, EnrolError, Failure, FailureKind, IdentityError,
-    PlaceError, StartError, StartNotice, StoreError, TicketRefusal, Wanted,
+    AdmitError, BringError, BundleError, ConnectError, Ended, EnrolError, Failure, FailureKind,
+    IdentityError, PlaceError, StartError, StartNotice, StoreError, TicketRefusal, Wanted,
 };
 use crate::sim::{ExperimentError, Parameter};
 
@@ -94,9 +94,28 @@ pub(super) fn place(error: &PlaceError) -> String {
 
 /// Why a file was not stored.
 pub(super) fn store(error: &StoreError) -> String {
-    let has_no_name =
-        matches!(error, StoreError::Name { source: FileNameError::NotText | FileNameError::Address, .. });
-    with(error, has_no_name.then(|| "--as NAME gives it one".to_owned()))
+    let remedy = match error {
+        StoreError::Name { source: FileNameError::NotText | FileNameError::Address, .. } => {
+            "--as NAME gives it one"
+        }
+        StoreError::NotAFile { kind: "a directory", .. } => "-r stores directories",
+        StoreError::NotADirectory { .. } => "without -r it is stored as a file",
+        StoreError::NotStorable { .. } => "--exclude leaves files out",
+        _ => return error.to_string(),
+    };
+    with(error, Some(remedy.to_owned()))
+}
+
+/// Why a directory was not brought.
+pub(super) fn bring(error: &BringError) -> String {
+    let remedy = match error {
+        BringError::Exists { .. } => REPLACES,
+        BringError::NoTree { .. } => "`files` lists directories",
+        BringError::NoEntry { .. } => "`files NAME` lists what is in a directory",
+        BringError::NoFolder => "-o names one",
+        _ => return error.to_string(),
+    };
+    with(error, Some(remedy.to_owned()))
 }
 
 /// Why a file was not found.

@@ -18,6 +18,9 @@ pub trait Piece: Clone + Send + Sync + 'static {
 
     /// Takes the first `bytes` bytes off; the piece must have as many.
     fn split_to(&mut self, bytes: u64) -> Self;
+
+    /// The bytes themselves, in order; none where a simulated world moves only lengths.
+    fn parts(&self) -> &[Bytes];
 }
 
 impl Piece for Bytes {
@@ -27,6 +30,10 @@ impl Piece for Bytes {
 
     fn split_to(&mut self, bytes: u64) -> Bytes {
         Bytes::split_to(self, bytes as usize)
+    }
+
+    fn parts(&self) -> &[Bytes] {
+        std::slice::from_ref(self)
     }
 }
 

@@ -1,16 +1,15 @@
 //! Leases: the owner of a name renews the leases of the objects that the name refers to; a replica frees an object whose
 //! lease has lapsed. The rules are in [`crate::replica::LeaseSchedule`].
-//!
-//! `A ->[Renew { references }] B`, `B ->[Noted] A`, batched by range: the references to the objects of one owner go to
-//! that owner and its replicas together.
+//! A name of a directory refers to its tree, and to each of the tree's files.
 
 use std::sync::Arc;
 
 use super::ask::ask_storage;
 use super::env::Env;
-use super::find::{find, find_soon};
+use super::find::find;
 use super::records::STORAGE_TIMEOUT;
-use super::wait::Together;
+use super::renew::renew;
+use super::trees::renew_tree;
 use crate::chord::PhaseKind;
 use crate::id::ContentId;
 use crate::replica::{KeptRange, LeaseSchedule, replicas};
@@ -35,34 +34,6 @@ pub async fn keep_leases<E: Env>(env: Arc<E>) {
             free_lapsed(&env, now_ms, &kept).await;
         }
     }
-}
-
-/// Renews the leases of these objects at their replicas. Returns whether W of the replicas of each have taken notice.
-pub async fn renew<E: Env>(env: &Arc<E>, mut references: Vec<Reference>) -> bool {
-    let copies = env.copies();
-    references.sort_by_key(|reference| reference.content);
-    let (mut rest, mut all) = (references.as_slice(), true);
-    while let Some(first) = rest.first() {
-        let key = first.content.key();
-        let Ok(found) = find_soon(env, key, copies - 1).await else { return false };
-        let reach = key.distance_to(&found.owner.position);
-        let is_owners = |reference: &Reference| key.distance_to(&reference.content.key()) <= reach;
-        let count = rest.iter().take_while(|reference| is_owners(reference)).count().max(1);
-        let (batch, others) = rest.split_at(count);
-        rest = others;
-        let view = env.view();
-        let needed = view.settings.unwrap_or_default().write_quorum(view.members_count());
-        let mut told = Together::new();
-        for whom in replicas(&found.owner, &found.successors, copies) {
-            told.add(tell(env, whom, batch));
-        }
-        let mut noted = 0;
-        while let Some(has_noted) = told.next().await {
-            noted += usize::from(has_noted);
-        }
-        all &= noted >= needed;
-    }
-    all
 }
 
 /// Handles `Renew`: renews the leases of the objects that are here, and shows under which names they stand.
@@ -94,23 +65,17 @@ async fn renew_all<E: Env>(env: &Arc<E>, of_all_kept: bool) -> bool {
         let (view, now, kept_for) = (env.view(), env.ring_ms(), env.keep_versions().duration());
         let kept = KeptRange::of(&view, env.copies());
         let mine = page.iter().filter(|(key, _)| view.owns(key) || (of_all_kept && kept.contains(key)));
-        let histories = mine.filter_map(|(_, history)| history.as_ref());
+        let histories: Vec<_> = mine.filter_map(|(_, history)| history.as_ref()).collect();
         let mut references: Vec<Reference> =
-            histories.flat_map(|history| history.references(now, kept_for)).collect();
+            histories.iter().flat_map(|history| history.references(now, kept_for)).collect();
         if !env.laws().versions_leased {
             references.retain(|reference| reference.current);
         }
         all &= renew(env, references).await;
+        for (tree, link) in histories.iter().flat_map(|history| history.trees(now, kept_for)) {
+            all &= renew_tree(env, tree, &link).await;
+        }
     }
-}
-
-async fn tell<E: Env>(env: &Arc<E>, whom: Entry, batch: &[Reference]) -> bool {
-    let mut all = true;
-    for page in batch.chunks(REFERENCES_PER_MESSAGE_MAX) {
-        let request = StorageRequest::Renew { references: page.to_vec() };
-        all &= matches!(ask_storage(env, &whom, request, STORAGE_TIMEOUT).await, Ok(StorageReply::Noted));
-    }
-    all
 }
 
 /// Frees the objects whose lease has lapsed by this time of the ring: of this range as their replica.

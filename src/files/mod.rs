@@ -31,6 +31,7 @@
 //! | `records` | reads and writes name records |
 //! | `serve` | gives objects out to peers that ask for them |
 //! | `shares` | the limits on transfers at the same time, in all and for each peer |
+//! | `renew` | renews the leases of objects at their replicas |
 //! | `spans` | the plan of a download: which holder brings which chunks |
 //! | `repair` | rounds that make missing copies again |
 //! | `restore` | makes an earlier version of a name the current one again |
@@ -39,6 +40,7 @@
 //! | `store` | a store, until it is acknowledged |
 //! | `store_batch` | many stores of small objects at once |
 //! | `takeover` | takes over the peer's ranges |
+//! | `trees` | the leases of the files of a tree |
 //! | `wait` | waits for the first of several futures, and with a timeout |
 //!
 //! The flows are asynchronous functions without a runtime. A running peer gives them tokio, the network and the disk;
@@ -76,6 +78,7 @@ mod progress;
 mod push;
 mod quorum;
 mod records;
+mod renew;
 mod repair;
 mod restore;
 mod retention;
@@ -87,6 +90,7 @@ mod spans;
 mod store;
 mod store_batch;
 mod takeover;
+mod trees;
 mod wait;
 
 pub use absence::answer_dropped;
@@ -109,7 +113,7 @@ pub use free::{
 };
 pub use history::{Versions, answer_history, versions_of};
 pub use laws::Laws;
-pub use leases::{answer_renew, keep_leases, renew};
+pub use leases::{answer_renew, keep_leases};
 pub use leave::{HandedOver, Remains, StayReason, hand_over_and_wait, why_stay};
 pub use naming::{Renamed, edit_name};
 pub use offers::answer_offer;
@@ -117,6 +121,7 @@ pub use progress::Progress;
 pub use push::{Feed, Given, LiveFrom, Passed, PushFailure, push, push_exchange};
 pub use quorum::{StoreFailure, copies_wanted};
 pub use records::{LATE_WORD, STORAGE_TIMEOUT, Written, accept_record, answer_record, resolve};
+pub use renew::renew;
 pub use repair::{RoundLog, answer_sync, planned, repair, round};
 pub use restore::{RestoreFailure, Restored, restore};
 pub use retention::keep_names;
@@ -124,7 +129,7 @@ pub use room::tell_room;
 pub use search::{answer_who_has, holders_of, other_holders, resolve_soon};
 pub use serve::{answer_outboard, serve_object};
 pub use shares::{Foreground, Meter, Pace, Party, Rates, Slot, Slots, Transfers};
-pub use store::{Order, Stored, store};
+pub use store::{Order, Stored, put, store};
 pub use store_batch::{BatchOrder, store_batch};
 pub use takeover::take_over;
 pub use wait::{Either, Task, Together, race, timeout};

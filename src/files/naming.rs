@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::env::Env;
 use super::find::find;
-use super::leases::renew;
 use super::patience::{Patience, RETRY};
 use super::progress::Progress;
 use super::quorum::{StoreFailure, copies_wanted, too_few};
 use super::records::{Written, write_again, write_record};
+use super::renew::renew;
 use super::wait::pause;
 use crate::id::FileName;
 use crate::names::{NameEdit, content_of};
@@ -62,9 +62,13 @@ fn references_of(written: &Written) -> Vec<Reference> {
     now.map(|content| of(content, true)).into_iter().chain(before.map(|content| of(content, false))).collect()
 }
 
-/// The target of a name that stands for this object.
-pub(super) fn target_of(object: &ObjectInfo) -> RecordTarget {
-    RecordTarget::Content { content: object.content, length: object.length, outboard: object.outboard }
+/// The target of a name that stands for this object, a file or a tree.
+pub(super) fn target_of(object: &ObjectInfo, is_tree: bool) -> RecordTarget {
+    let ObjectInfo { content, length, outboard } = *object;
+    match is_tree {
+        true => RecordTarget::Tree { content, length, outboard },
+        false => RecordTarget::Content { content, length, outboard },
+    }
 }
 
 /// Writes the name record until enough copies of it are durable.

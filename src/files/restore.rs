@@ -6,13 +6,14 @@ use std::time::Duration;
 use super::env::Env;
 use super::find::FindError;
 use super::history::{Versions, versions_of};
-use super::leases::renew;
 use super::naming::{Renamed, edit_name};
 use super::quorum::StoreFailure;
 use super::records::LATE_WORD;
+use super::renew::renew;
 use super::search::holders_of;
+use super::trees::renew_tree;
 use crate::id::{ContentId, FileName};
-use crate::names::{Chosen, NameEdit, NameHistory, Version, object_of};
+use crate::names::{Chosen, NameEdit, NameHistory, Version, object_of, tree_of};
 use crate::wire::{Link, ObjectInfo, Reference, VersionChoice};
 
 /// A version that was restored.
@@ -83,11 +84,13 @@ async fn lease<E: Env>(
         return Err(RestoreFailure::Gone(content));
     }
     let link = Link { name: of.record.name.clone(), clock: of.record.clock };
-    match renew(env, vec![Reference { content, link, current: false }]).await {
-        true => Ok(()),
-        false => {
-            let why = "too few of the peers that keep its bytes answer".to_owned();
-            Err(RestoreFailure::Write(StoreFailure::Name(why)))
-        }
+    let mut renewed = renew(env, vec![Reference { content, link: link.clone(), current: false }]).await;
+    if let Some(tree) = tree_of(&of.record) {
+        renewed = renewed && renew_tree(env, tree, &link).await;
     }
+    if renewed {
+        return Ok(());
+    }
+    let why = "too few of the peers that keep its bytes answer".to_owned();
+    Err(RestoreFailure::Write(StoreFailure::Name(why)))
 }

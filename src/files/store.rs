@@ -29,6 +29,8 @@ pub struct Order<E: Env> {
     pub name: FileName,
     /// The content id, length and outboard digest of the object.
     pub object: ObjectInfo,
+    /// Whether the object is the tree of a directory, all of whose files are durable already.
+    pub is_tree: bool,
     /// The source of its bytes.
     pub origin: Arc<E::Origin>,
     /// The number of copies to wait for.
@@ -60,17 +62,17 @@ pub async fn store<E: Env>(
     progress: Arc<Progress>,
 ) -> Result<Stored, StoreFailure<E::DiskError>> {
     let wanted = copies_wanted(env, order.wait).await?;
-    let Order { name, object, origin, timeout, .. } = order;
+    let Order { name, object, is_tree, origin, timeout, .. } = order;
     let mut patience = Patience::begin(env.now(), timeout, progress);
     let links = vec![Link { name: name.clone(), clock: env.next_clock() }];
     let given = Given { object, links, cause: Cause::Store };
-    let store = Store { env: env.clone(), name, given, origin, wanted };
-    let edit = NameEdit::from(target_of(&object));
+    let store = Store { env: env.clone(), given, origin, wanted };
+    let edit = NameEdit::from(target_of(&object, is_tree));
     let (copies, written) = if env.laws().bytes_before_name {
         let copies = store.copy_until(&mut patience).await?;
-        (copies, name_until(env, &store.name, &edit, wanted, &mut patience).await?)
+        (copies, name_until(env, &name, &edit, wanted, &mut patience).await?)
     } else {
-        let written = name_until(env, &store.name, &edit, wanted, &mut patience).await?;
+        let written = name_until(env, &name, &edit, wanted, &mut patience).await?;
         (store.copy_until(&mut patience).await?, written)
     };
     let view = env.view();
@@ -80,10 +82,28 @@ pub async fn store<E: Env>(
     Ok(Stored { copies, missing, written, wanted })
 }
 
+/// Makes an object durable in the ring without a name: one that a tree is going to refer to. It stays for as long as any
+/// object without a name does, see [`crate::replica::LeaseTerms`].
+///
+/// # Errors
+/// [`StoreFailure`]; the copies made by then stay where they are.
+pub async fn put<E: Env>(
+    env: &Arc<E>,
+    object: ObjectInfo,
+    origin: Arc<E::Origin>,
+    (wait, timeout): (Wait, Duration),
+    progress: Arc<Progress>,
+) -> Result<(), StoreFailure<E::DiskError>> {
+    let wanted = copies_wanted(env, wait).await?;
+    let mut patience = Patience::begin(env.now(), timeout, progress);
+    let given = Given { object, links: Vec::new(), cause: Cause::Store };
+    let store = Store { env: env.clone(), given, origin, wanted };
+    store.copy_until(&mut patience).await.map(drop)
+}
+
 /// One store under way.
 struct Store<E: Env> {
     env: Arc<E>,
-    name: FileName,
     given: Given,
     origin: Arc<E::Origin>,
     wanted: CopiesWanted,

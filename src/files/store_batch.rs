@@ -249,8 +249,9 @@ async fn name_group<E: Env>(
     group: Group<(Item<E>, Copies)>,
     wanted: CopiesWanted,
 ) -> Vec<(usize, Stored)> {
-    let edit =
-        |(item, _): &(Item<E>, Copies)| (item.name.clone(), NameEdit::from(target_of(&item.batched.object)));
+    let edit = |(item, _): &(Item<E>, Copies)| {
+        (item.name.clone(), NameEdit::from(target_of(&item.batched.object, false)))
+    };
     let written = write_records(env.clone(), group.items.iter().map(edit).collect()).await;
     let Some((first, _)) = group.items.first() else { return Vec::new() };
     let first = first.name.key();

@@ -33,7 +33,7 @@ pub use choice::{Chosen, Version};
 pub use grave::Grave;
 pub use history::{Bygones, NameHistory, PastRecord, PutRefusal, VERSIONS_MAX};
 pub use record::{
-    CLOCK_AHEAD_MAX_MS, CheckedRecord, Greatest, NameEdit, Rank, content_of, next_record, object_of,
+    CLOCK_AHEAD_MAX_MS, CheckedRecord, Greatest, NameEdit, Rank, content_of, next_record, object_of, tree_of,
 };
 pub use retention::NameTerms;
 pub use ring_clock::{CLOCK_WRONG_MS, RingClock};

@@ -54,18 +54,21 @@ pub(super) fn rank(record: &NameRecord, id: &RecordId) -> Rank {
 
 /// The content that a record stands for; `None` for a tombstone.
 pub fn content_of(record: &NameRecord) -> Option<ContentId> {
-    match record.target {
-        RecordTarget::Content { content, .. } => Some(content),
-        RecordTarget::Tombstone => None,
-    }
+    object_of(record).map(|object| object.content)
 }
 
 /// The object that a record stands for; `None` for a tombstone.
 pub fn object_of(record: &NameRecord) -> Option<ObjectInfo> {
     match record.target {
-        RecordTarget::Content { content, length, outboard } => Some(ObjectInfo { content, length, outboard }),
+        RecordTarget::Content { content, length, outboard }
+        | RecordTarget::Tree { content, length, outboard } => Some(ObjectInfo { content, length, outboard }),
         RecordTarget::Tombstone => None,
     }
+}
+
+/// The tree that a record stands for; `None` if it stands for a file, or is a tombstone.
+pub fn tree_of(record: &NameRecord) -> Option<ObjectInfo> {
+    object_of(record).filter(|_| matches!(record.target, RecordTarget::Tree { .. }))
 }
 
 /// The record that gives a name a new target. It is dated after the one that it replaces, however far that one's writer

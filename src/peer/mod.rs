@@ -27,3 +27,6 @@ pub use control::export::{Begun, Place, PlaceError, WriteError};
 pub use control::handle::Handle;
 pub use control::revoke::{AdmittedPeer, ToldPeer, find_admitted, revoke, tell_revocations};
 pub use control::ticket::{TicketOptions, issue_ticket};
+pub use control::trees::bring::{FoundTree, TreeLine, bring_tree, find_tree, find_tree_of};
+pub use control::trees::peer::TreePeer;
+pub use control::trees::store::{plan_tree, store_tree};

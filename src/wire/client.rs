@@ -34,7 +34,7 @@ pub enum ClientRequest {
         /// The time to wait for them, in milliseconds.
         timeout_ms: u64,
     },
-    /// Brings a file to the peer. `-> Progress…, Received`.
+    /// Brings a file to the peer. `-> Progress…, Received | ReceivedTree`.
     Request {
         /// The name or the content id of the file.
         wanted: Wanted,
@@ -151,6 +151,32 @@ pub enum ClientRequest {
         /// The time to wait for them, in milliseconds.
         timeout_ms: u64,
     },
+    /// Makes this object, whose bytes the client has, durable in the ring without a name: a file of a tree.
+    /// `-> Progress…, Placed`.
+    Put {
+        /// The content id, length and outboard digest of the object.
+        object: ObjectInfo,
+        /// The number of durable copies to wait for.
+        wait: Wait,
+        /// The time to wait for them, in milliseconds.
+        timeout_ms: u64,
+    },
+    /// Stores a tree, all of whose files are durable already. `-> Progress…, Stored`.
+    StoreTree {
+        /// The name under which the tree is stored.
+        name: FileName,
+        /// The content id, length and outboard digest of the tree.
+        object: ObjectInfo,
+        /// The number of durable copies to wait for.
+        wait: Wait,
+        /// The time to wait for them, in milliseconds.
+        timeout_ms: u64,
+    },
+    /// The bytes of an object that a tree describes. `-> Progress…, Object`, then its bytes.
+    Open {
+        /// The object as the tree describes it.
+        object: ObjectInfo,
+    },
 }
 
 /// One of many files to be stored.
@@ -257,6 +283,10 @@ pub enum ClientReply {
     Range(RangeReport),
     /// One of many files was not stored.
     NotStored(Failure),
+    /// An object without a name is durable.
+    Placed,
+    /// A requested name stands for a directory, whose tree has arrived at the peer. Its files are asked for one by one.
+    ReceivedTree(RequestReport),
 }
 
 /// Why a command was not done, in words for people.

@@ -65,7 +65,7 @@ impl FromIterator<RecordId> for Replaces {
     }
 }
 
-/// A file, or the mark of a removed name.
+/// A file or directory, or the mark of a removed name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RecordTarget {
     /// The name stands for a file.
@@ -79,6 +79,15 @@ pub enum RecordTarget {
     },
     /// The name was removed.
     Tombstone,
+    /// The name stands for a directory: the object is its tree, which refers to the objects of its files.
+    Tree {
+        /// The content id of the tree.
+        content: ContentId,
+        /// The length of the tree in bytes.
+        length: u64,
+        /// The SHA-256 of the tree's outboard.
+        outboard: OutboardDigest,
+    },
 }
 
 /// A name record as it travels and rests: the bytes that were signed, never encoded anew.

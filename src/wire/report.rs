@@ -69,11 +69,14 @@ pub struct RequestReport {
     pub version: Option<u64>,
     /// The peers that the bytes came from, in order; empty if the bytes were here already.
     pub sources: Vec<PeerName>,
-    /// The path of the file in received/ of the peer; `None` if it was not wanted there.
+    /// The path of the file in received/ of the peer; `None` if it was not wanted there, or is a tree.
     pub path: Option<String>,
     /// The time from the start to the end.
     #[serde(with = "micros")]
     pub took: Duration,
+    /// Whether the name stands for a directory, of which this is the tree. On the wire the kind of the reply says so.
+    #[serde(skip)]
+    pub is_tree: bool,
 }
 
 /// The result of leaving.

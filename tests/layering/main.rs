@@ -30,6 +30,8 @@ const RULES: &[Rule] = &[
     Rule { module: "wire", sees: &["id", "time", "config"], pure: true },
     // the midstates against which chunks of an object are checked
     Rule { module: "outboard", sees: &["id", "wire"], pure: true },
+    // the object that stands for a directory
+    Rule { module: "tree", sees: &["id", "wire", "outboard"], pure: true },
     // L2: the pure core; placement reads the ring's view
     Rule { module: "chord", sees: &["id", "time", "config", "backoff", "wire"], pure: true },
     Rule {
@@ -52,7 +54,7 @@ const RULES: &[Rule] = &[
     // L3: the flows with files, as pure as the core except that they wait
     Rule {
         module: "files",
-        sees: &["id", "time", "config", "backoff", "wire", "outboard", "chord", "replica", "names"],
+        sees: &["id", "time", "config", "backoff", "wire", "outboard", "tree", "chord", "replica", "names"],
         pure: true,
     },
     // disk and network; they do not know each other, nor the core's rules
@@ -73,6 +75,7 @@ const RULES: &[Rule] = &[
             "config",
             "wire",
             "outboard",
+            "tree",
             "chord",
             "replica",
             "names",
@@ -100,6 +103,7 @@ const RULES: &[Rule] = &[
             "backoff",
             "wire",
             "outboard",
+            "tree",
             "chord",
             "replica",
             "names",
@@ -153,6 +157,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("bincode", &["wire/codec.rs"]),
     ("redb", &["blob"]),
     ("reflink_copy", &["blob"]),
+    ("ignore", &["peer/control/trees"]),
     ("clap", &["cli"]),
     ("anyhow", &["cli"]),
     ("rustyline", &["cli"]),

@@ -39,6 +39,7 @@ mod small;
 mod space;
 mod starting;
 mod tickets;
+mod trees;
 mod usage;
 mod verdict;
 mod versions;

@@ -105,6 +105,11 @@ pub fn name_record() -> BoxedStrategy<NameRecord> {
             length,
             outboard
         }),
+        object().prop_map(|ObjectInfo { content, length, outboard }| RecordTarget::Tree {
+            content,
+            length,
+            outboard
+        }),
     ];
     (name(), target, number(), position(), number(), vec(any::<[u8; 32]>(), 0..FEW))
         .prop_map(|(name, target, clock, writer, version, replaces)| NameRecord {

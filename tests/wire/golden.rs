@@ -272,7 +272,7 @@ fn health() -> FileHealth {
     FileHealth { content, names: vec![name()], holders: vec![peer(10)], missing: vec![peer(20), peer(30)] }
 }
 
-fn name_records() -> [NameRecord; 3] {
+fn name_records() -> [NameRecord; 4] {
     let ObjectInfo { content, length, outboard } = object();
     let first = NameRecord {
         name: name(),
@@ -293,7 +293,8 @@ fn name_records() -> [NameRecord; 3] {
         replaces: Replaces::Several(vec![RecordId([8; 32]), RecordId([7; 32])]),
         ..first.clone()
     };
-    [first, removed, settling]
+    let tree = NameRecord { target: RecordTarget::Tree { content, length, outboard }, ..first.clone() };
+    [first, removed, settling, tree]
 }
 
 /// One value of each message, and of each kind of value inside.

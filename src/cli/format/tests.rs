@@ -72,6 +72,7 @@ fn a_request() {
         sources: vec![peer(4)],
         path: Some("/data/2/received/two\nlines".into()),
         took: Duration::from_millis(500),
+        is_tree: false,
     };
     assert_eq!(
         request(&report, None),

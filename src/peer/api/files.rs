@@ -19,6 +19,8 @@ pub struct StoreOptions {
     pub wait: Wait,
     /// The longest wait for these copies.
     pub timeout: Duration,
+    /// Whether a file is read and hashed although its inode, length and times are as they were when it was hashed before.
+    pub hash_again: bool,
 }
 
 impl StoreOptions {
@@ -28,7 +30,8 @@ impl StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> StoreOptions {
-        StoreOptions { name: None, wait: Wait::Quorum, timeout: Duration::from_secs(30) }
+        let timeout = Duration::from_secs(30);
+        StoreOptions { name: None, wait: Wait::Quorum, timeout, hash_again: false }
     }
 }
 
@@ -68,6 +71,40 @@ pub enum StoreError {
         path: PathBuf,
         /// The defect of the name.
         source: FileNameError,
+    },
+    /// The path is not a directory.
+    #[error("{} is a file, not a directory", .path.display())]
+    NotADirectory {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The directory holds what a tree cannot, or what cannot be read.
+    #[error("cannot store {}: {troubles}", .path.display())]
+    NotStorable {
+        /// The path of the directory.
+        path: PathBuf,
+        /// The first few entries and what is wrong with each.
+        troubles: String,
+    },
+    /// A pattern that leaves files out is wrong.
+    #[error("{pattern:?} is no pattern: {reason}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// The reason, in words.
+        reason: String,
+    },
+    /// The bytes that were to be stored ended before the first one: their producer failed, as it seems.
+    #[error("{} ended before its first byte; nothing was stored", .path.display())]
+    NoBytes {
+        /// The name of the input.
+        path: PathBuf,
+    },
+    /// The input has no name of its own.
+    #[error("{} has no name to be stored under", .path.display())]
+    Nameless {
+        /// The name of the input.
+        path: PathBuf,
     },
     /// The file was written to while it was being stored.
     #[error("{} changed while it was stored; nothing was kept", .path.display())]

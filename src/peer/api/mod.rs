@@ -10,10 +10,12 @@ mod files;
 mod names;
 mod space;
 mod start;
+mod trees;
 
 pub use crate::chord::{EndReason, JoinFailure};
 pub use crate::files::{FindError, NotActive, Progress, Remains, StayReason};
 pub use crate::transport::{BundleError, EnrolError, IdentityError, Ticket, TicketError, TicketHolder};
+pub use crate::tree::{PathError, TreePath};
 pub use crate::wire::TicketRefusal;
 pub use crate::wire::word_list;
 pub use crate::wire::{
@@ -38,6 +40,7 @@ pub(in crate::peer) use names::EDIT_TIMEOUT;
 pub use names::{RemoveError, RestoreError};
 pub use space::{DropError, PinError};
 pub use start::{Ended, Entrance, StartError, StartNotice, StartOptions};
+pub use trees::{BringError, BroughtTree, ChangeKind, TreeChange, TreeOptions, TreePlan, TreeReport};
 
 /// A list of peers as people read it: "4, 5 and 8".
 pub fn peer_list(peers: &[PeerName]) -> String {

@@ -17,3 +17,8 @@ fn base_dir() -> PathBuf {
 pub(in crate::peer) fn peers_dir() -> PathBuf {
     base_dir().join("peers")
 }
+
+/// The platform's folder for what can be made again; `None` if there is none.
+pub(in crate::peer) fn cache_dir() -> Option<PathBuf> {
+    directories::ProjectDirs::from("", "", "quoit").map(|dirs| dirs.cache_dir().to_owned())
+}

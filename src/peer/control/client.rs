@@ -1,7 +1,10 @@
 //! A peer of another process, commanded over `quoit-client/1`: the same methods and reports as
 //! [`crate::peer::Handle`].
 
+use std::fs::DirBuilder;
+use std::io::Read;
 use std::num::NonZeroU64;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -10,8 +13,9 @@ use tokio::task::JoinSet;
 
 use super::choice::{Chosen, PeerChoice};
 use super::gifts::{Gifts, Offer};
+use super::spool::spool;
 use crate::backoff::Backoff;
-use crate::blob::{Source, is_in_use};
+use crate::blob::{KnownFiles, Source, is_in_use};
 use crate::id::{ContentId, FileName};
 use crate::peer::api::{
     ByteRange, ConnectError, DropReport, EvictReport, Failure, ForgetReport, HistoryReport, LeavePlan,
@@ -19,7 +23,10 @@ use crate::peer::api::{
     RestoreReport, RingFiles, RingLine, ScrubReport, StatusReport, StopReport, StopSpan, StoreError,
     StoreOptions, StoreReport, Verdict, VersionChoice, Wanted, WhereisReport,
 };
-use crate::peer::flows::store::{Hashed, hash, name_of, unreadable};
+use crate::peer::boot::folders::cache_dir;
+use crate::peer::flows::store::{
+    Hashed, NamedFile, forget, hash, known_files, name_of, requestable, unreadable,
+};
 use crate::peer::shared::GATHER;
 use crate::transport::{
     ClientConnection, CommandReplies, DialError, Refusal, Rope, StreamError, spawn_blocking,
@@ -84,8 +91,9 @@ impl Client {
         progress: &Arc<Progress>,
     ) -> Result<StoreReport, StoreError> {
         let name = name_of(path, options).await?;
-        let (source, object) = hash(path, progress).await?;
-        self.store_hashed(Hashed { path: path.to_owned(), name, source, object }, options, progress).await
+        let known = self.known_files(options).await;
+        let hashed = hash(path, known, progress).await?;
+        self.store_hashed(NamedFile { path: path.to_owned(), name, hashed }, options, progress).await
     }
 
     /// Stores a file that was hashed.
@@ -94,37 +102,117 @@ impl Client {
     /// The errors of [`Client::store`].
     pub(super) async fn store_hashed(
         &self,
-        file: Hashed,
+        file: NamedFile,
         options: &StoreOptions,
         progress: &Arc<Progress>,
     ) -> Result<StoreReport, StoreError> {
-        let Hashed { path, name, source, object } = file;
-        let offer = self.offer(source, object);
-        let timeout_ms = options.timeout.as_millis() as u64;
-        let command = ClientRequest::Store { name, object, wait: options.wait, timeout_ms };
-        let stored = self.ask(&command, progress, |reply| match reply {
+        let NamedFile { path, name, hashed: Hashed { source, object, known_as } } = file;
+        let stored = self.store_source(&path, (name, source, object), false, options, progress).await;
+        if stored.is_err() {
+            forget(known_as).await;
+        }
+        stored
+    }
+
+    /// Stores bytes whose length is not known before their end, under the name in the options. They are written once, to a
+    /// file without a name in incoming/ of the peer if it is on this machine; of an input that fails nothing remains.
+    /// `shown` is the name of the input for people.
+    ///
+    /// # Errors
+    /// The errors of [`Client::store`]; [`StoreError::Nameless`] and [`StoreError::NoBytes`].
+    pub async fn store_input(
+        &self,
+        input: impl Read + Send + 'static,
+        shown: &Path,
+        options: &StoreOptions,
+        progress: &Arc<Progress>,
+    ) -> Result<StoreReport, StoreError> {
+        let name = options.name.clone().ok_or_else(|| StoreError::Nameless { path: shown.to_owned() })?;
+        let refused = |source| StoreError::Name { path: shown.to_owned(), source };
+        let name = requestable(name).map_err(refused)?;
+        let (source, object) = spool(input, self.data_dir(), shown, progress).await?;
+        self.store_source(shown, (name, source, object), false, options, progress).await
+    }
+
+    /// Stores an object whose bytes are a file's; `path` is that of the file for people.
+    pub(super) async fn store_source(
+        &self,
+        path: &Path,
+        (name, source, object): (FileName, Source, ObjectInfo),
+        is_tree: bool,
+        options: &StoreOptions,
+        progress: &Arc<Progress>,
+    ) -> Result<StoreReport, StoreError> {
+        let (wait, timeout_ms) = (options.wait, options.timeout.as_millis() as u64);
+        let command = match is_tree {
+            true => ClientRequest::StoreTree { name, object, wait, timeout_ms },
+            false => ClientRequest::Store { name, object, wait, timeout_ms },
+        };
+        let take = |reply| match reply {
             ClientReply::Stored(report) => Some(report),
             _ => None,
-        });
-        let stored = stored.await;
-        // The defect of the file says more than the fact that its bytes did not come.
+        };
+        self.give(path, (source, object), &command, progress, take).await
+    }
+
+    /// Makes an object durable in the ring without a name; its bytes are a file's.
+    pub(super) async fn put(
+        &self,
+        path: &Path,
+        source: Source,
+        object: ObjectInfo,
+        options: &StoreOptions,
+    ) -> Result<(), StoreError> {
+        let (wait, timeout_ms) = (options.wait, options.timeout.as_millis() as u64);
+        let command = ClientRequest::Put { object, wait, timeout_ms };
+        let take = |reply| matches!(reply, ClientReply::Placed).then_some(());
+        self.give(path, (source, object), &command, &Progress::default(), take).await
+    }
+
+    /// Sends a command for which the peer asks for the bytes of a file.
+    async fn give<T>(
+        &self,
+        path: &Path,
+        (source, object): (Source, ObjectInfo),
+        command: &ClientRequest,
+        progress: &Progress,
+        take: impl FnMut(ClientReply) -> Option<T>,
+    ) -> Result<T, StoreError> {
+        let offer = self.offer(source, object);
+        let done = self.ask(command, progress, take).await;
         match offer.take_trouble() {
-            Some(error) if stored.is_err() => Err(unreadable(&path, error)),
-            _ => Ok(stored?),
+            // The defect of the file says more than the fact that its bytes did not come.
+            Some(error) if done.is_err() => Err(unreadable(path, error)),
+            _ => Ok(done?),
+        }
+    }
+
+    /// The hashes of this user's files that are known.
+    pub(super) async fn known_files(&self, options: &StoreOptions) -> Option<Arc<KnownFiles>> {
+        match &self.data_dir {
+            Some(dir) => known_files(dir, options).await,
+            None => {
+                let cache = cache_dir().filter(|_| !options.hash_again)?;
+                let made = cache.clone();
+                spawn_blocking(move || DirBuilder::new().recursive(true).mode(0o700).create(made))
+                    .await
+                    .ok()?;
+                known_files(&cache, options).await
+            }
         }
     }
 
     /// Stores small files that were hashed, with one command; one result for each, in their order.
     pub(super) async fn store_batch(
         &self,
-        files: Vec<Hashed>,
+        files: Vec<NamedFile>,
         options: &StoreOptions,
     ) -> Vec<Result<StoreReport, StoreError>> {
         let mut offered = Vec::with_capacity(files.len());
         let mut offers = Vec::with_capacity(files.len());
-        for Hashed { path, name, source, object } in files {
+        for NamedFile { path, name, hashed: Hashed { source, object, known_as } } in files {
             offered.push(BatchedFile { name, object });
-            offers.push((path, self.offer(source, object)));
+            offers.push((path, self.offer(source, object), known_as));
         }
         let timeout_ms = options.timeout.as_millis() as u64;
         let command = ClientRequest::StoreBatch { files: offered, wait: options.wait, timeout_ms };
@@ -144,12 +232,17 @@ impl Client {
         results.truncate(offers.len());
         results.resize_with(offers.len(), || Err(StoreError::Peer(broken.clone())));
         // The defect of a file says more than the fact that its bytes did not come.
-        let told =
-            results.into_iter().zip(offers).map(|(result, (path, offer))| match offer.take_trouble() {
+        let mut told = Vec::with_capacity(results.len());
+        for (result, (path, offer, known_as)) in results.into_iter().zip(offers) {
+            if result.is_err() {
+                forget(known_as).await;
+            }
+            told.push(match offer.take_trouble() {
                 Some(error) if result.is_err() => Err(unreadable(&path, error)),
                 _ => result,
             });
-        told.collect()
+        }
+        told
     }
 
     /// See [`crate::peer::Handle::request`].
@@ -165,6 +258,7 @@ impl Client {
         let command = ClientRequest::Request { wanted: wanted.clone(), keep };
         let received = self.ask(&command, progress, |reply| match reply {
             ClientReply::Received(report) => Some(report),
+            ClientReply::ReceivedTree(report) => Some(RequestReport { is_tree: true, ..report }),
             _ => None,
         });
         received.await
@@ -175,7 +269,17 @@ impl Client {
     /// # Errors
     /// The errors of [`crate::peer::Handle::read`], in words.
     pub async fn read(&self, content: ContentId) -> Result<ObjectBytes, Failure> {
-        let mut replies = self.command(&ClientRequest::Read { content, offset: 0 }).await?;
+        self.bytes_by(&ClientRequest::Read { content, offset: 0 }, content).await
+    }
+
+    /// The bytes of an object that a tree describes.
+    pub(super) async fn open(&self, object: ObjectInfo) -> Result<ObjectBytes, Failure> {
+        self.bytes_by(&ClientRequest::Open { object }, object.content).await
+    }
+
+    /// The whole object that a command asks for.
+    async fn bytes_by(&self, command: &ClientRequest, content: ContentId) -> Result<ObjectBytes, Failure> {
+        let mut replies = self.command(command).await?;
         loop {
             match self.next(&mut replies).await? {
                 // The peer is looking for holders, or checks its own copy.

@@ -10,9 +10,10 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::peer::api::{Failure, Progress, RangeReport, ReadError, StoreOptions};
+use crate::id::FileName;
+use crate::peer::api::{Failure, Progress, RangeReport, ReadError, RequestReport, StoreOptions, Wait};
 use crate::peer::flows::relay::Pieces;
-use crate::peer::flows::store::{Offered, Origin};
+use crate::peer::flows::store::{Offered, Origin, content_name};
 use crate::peer::shared::Shared;
 use crate::transport::{CommandStream, StreamError};
 use crate::wire::limits::{BATCHED_OBJECT_BYTES_MAX, CLIENT_BATCH_BYTES_MAX, CLIENT_BATCH_FILES_MAX};
@@ -31,14 +32,27 @@ impl Shared {
         let stream = &mut stream;
         match stream.read_command().await? {
             ClientRequest::Store { name, object, wait, timeout_ms } => {
+                let offered = (name, object, false);
+                self.store_for_client(stream, offered, options(wait, timeout_ms)).await
+            }
+            ClientRequest::StoreTree { name, object, wait, timeout_ms } => {
+                let offered = (name, object, true);
+                self.store_for_client(stream, offered, options(wait, timeout_ms)).await
+            }
+            ClientRequest::Put { object, wait, timeout_ms } => {
                 let progress = Arc::new(Progress::default());
                 let origin = Origin::Client(stream.client().clone());
-                let timeout = Duration::from_millis(timeout_ms).min(StoreOptions::TIMEOUT_MAX);
-                let options = StoreOptions { name: None, wait, timeout };
-                let offered = Offered { name, object, origin };
-                let stored = self.store_object(offered, &options, progress.clone());
-                let stored = while_heard(stream, &progress, stored).await?;
-                answer(stream, stored.map(ClientReply::Stored)).await
+                let options = options(wait, timeout_ms);
+                let shown = content_name(&object.content);
+                let placed = self.put_object(shown, object, origin, &options, progress.clone());
+                let placed = while_heard(stream, &progress, placed).await?;
+                answer(stream, placed.map(|()| ClientReply::Placed)).await
+            }
+            ClientRequest::Open { object } => {
+                let progress = Arc::new(Progress::default());
+                let found = self.bytes_of_described(object, progress.clone());
+                let found = while_heard(stream, &progress, found).await?;
+                send_object(stream, found, 0).await
             }
             ClientRequest::StoreBatch { files, wait, timeout_ms } => {
                 let bytes: u64 = files.iter().map(|file| file.object.length).fold(0, u64::saturating_add);
@@ -52,7 +66,7 @@ impl Shared {
                 }
                 let client = stream.client().clone();
                 let timeout = Duration::from_millis(timeout_ms).min(StoreOptions::TIMEOUT_MAX);
-                let options = StoreOptions { name: None, wait, timeout };
+                let options = StoreOptions { name: None, wait, timeout, hash_again: false };
                 let stored = self.store_files_of(&client, files, &options);
                 let stored = while_heard(stream, &idle, stored).await?;
                 let told = stored.into_iter().map(|stored| match stored {
@@ -65,7 +79,11 @@ impl Shared {
                 let progress = Arc::new(Progress::default());
                 let received = self.request(&wanted, keep, progress.clone());
                 let received = while_heard(stream, &progress, received).await?;
-                answer(stream, received.map(ClientReply::Received)).await
+                let told = |report: RequestReport| match report.is_tree {
+                    true => ClientReply::ReceivedTree(report),
+                    false => ClientReply::Received(report),
+                };
+                answer(stream, received.map(told)).await
             }
             ClientRequest::Read { content, offset } => {
                 let found = while_heard(stream, &idle, self.bytes_of(content, offset)).await?;
@@ -181,6 +199,21 @@ impl Shared {
         }
     }
 
+    /// Stores an object whose bytes the client has; the last of the three says whether it is a tree.
+    async fn store_for_client(
+        self: &Arc<Self>,
+        stream: &mut CommandStream,
+        (name, object, is_tree): (FileName, ObjectInfo, bool),
+        options: StoreOptions,
+    ) -> Result<(), StreamError> {
+        let progress = Arc::new(Progress::default());
+        let origin = Origin::Client(stream.client().clone());
+        let offered = Offered { name, object, is_tree, origin };
+        let stored = self.store_object(offered, &options, progress.clone());
+        let stored = while_heard(stream, &progress, stored).await?;
+        answer(stream, stored.map(ClientReply::Stored)).await
+    }
+
     /// Leaves, tells the client the result, and ends the peer.
     async fn leave_on_command(
         self: &Arc<Self>,
@@ -218,6 +251,11 @@ impl Shared {
             self.stop(&running, true).await;
         }
     }
+}
+
+fn options(wait: Wait, timeout_ms: u64) -> StoreOptions {
+    let timeout = Duration::from_millis(timeout_ms).min(StoreOptions::TIMEOUT_MAX);
+    StoreOptions { wait, timeout, ..StoreOptions::default() }
 }
 
 /// Waits for the end of a departure after its client has gone. True if the peer left.

@@ -22,6 +22,9 @@ use crate::peer::shared::Shared;
 use crate::wire::{Address, FileEntry};
 
 /// A running peer. Cheap to clone. The peer runs until it leaves, is shut down, or ends by itself.
+///
+/// The futures of deep flows are boxed here: unboxed, a caller's own future would be as deep and large as all of the flow,
+/// past what the compiler lays out by default.
 #[derive(Clone)]
 pub struct Handle {
     pub(in crate::peer) shared: Arc<Shared>,
@@ -69,7 +72,7 @@ impl Handle {
         options: &StoreOptions,
         progress: &Arc<Progress>,
     ) -> Result<StoreReport, StoreError> {
-        self.shared.store(path, options, progress.clone()).await
+        Box::pin(self.shared.store(path, options, progress.clone())).await
     }
 
     /// Fetches a file into this peer's objects and, if it is to be kept under its name, into received/.
@@ -82,7 +85,7 @@ impl Handle {
         keep: bool,
         progress: &Arc<Progress>,
     ) -> Result<RequestReport, RequestError> {
-        self.shared.request(wanted, keep, progress.clone()).await
+        Box::pin(self.shared.request(wanted, keep, progress.clone())).await
     }
 
     /// Hands everything over, tells the neighbours, and ends the peer.
@@ -103,7 +106,7 @@ impl Handle {
     }
 
     async fn leave_if(&self, force: bool) -> Result<LeaveReport, LeaveError> {
-        let report = self.shared.leave(force).await?;
+        let report = Box::pin(self.shared.leave(force)).await?;
         self.shared.stop(&self.running, true).await;
         Ok(report)
     }
@@ -150,7 +153,7 @@ impl Handle {
     /// # Errors
     /// [`RequestError`].
     pub async fn whereis(&self, name: &FileName) -> Result<WhereisReport, RequestError> {
-        self.shared.whereis(name, false).await
+        Box::pin(self.shared.whereis(name, false)).await
     }
 
     /// The versions of a name, and how many peers hold the bytes of each.
@@ -158,7 +161,7 @@ impl Handle {
     /// # Errors
     /// [`RequestError`]: there is no record of the name, or that cannot be told.
     pub async fn history(&self, name: &FileName) -> Result<HistoryReport, RequestError> {
-        self.shared.history_report(name).await
+        Box::pin(self.shared.history_report(name)).await
     }
 
     /// Removes a name. Its bytes stay as long as a version needs them.
@@ -166,7 +169,7 @@ impl Handle {
     /// # Errors
     /// [`RemoveError`].
     pub async fn remove(&self, name: &FileName) -> Result<RemoveReport, RemoveError> {
-        self.shared.remove(name).await
+        Box::pin(self.shared.remove(name)).await
     }
 
     /// Makes the file of a version the current one again, in a new version, which also settles the siblings.
@@ -178,7 +181,7 @@ impl Handle {
         name: &FileName,
         version: &VersionChoice,
     ) -> Result<RestoreReport, RestoreError> {
-        self.shared.restore(name, version).await
+        Box::pin(self.shared.restore(name, version)).await
     }
 
     /// The bytes of an object: from this peer's own copy or, without one, directly from the holders.
@@ -186,7 +189,7 @@ impl Handle {
     /// # Errors
     /// [`ReadError`]: no answering holder has the object.
     pub async fn read(&self, content: ContentId) -> Result<ObjectBytes, ReadError> {
-        let (object, pieces) = self.shared.bytes_of(content, 0).await?;
+        let (object, pieces) = Box::pin(self.shared.bytes_of(content, 0)).await?;
         Ok(ObjectBytes::of_pieces(object, pieces))
     }
 
@@ -200,7 +203,7 @@ impl Handle {
         wanted: &Wanted,
         range: ByteRange,
     ) -> Result<(RangeReport, ObjectBytes), ReadError> {
-        let (report, pieces) = self.shared.range_of(wanted, range).await?;
+        let (report, pieces) = Box::pin(self.shared.range_of(wanted, range)).await?;
         let bytes = ObjectBytes::of_local_range(&report, pieces);
         Ok((report, bytes))
     }
@@ -218,7 +221,7 @@ impl Handle {
     /// # Errors
     /// [`RequestError`].
     pub async fn whereis_beginning(&self, name: &FileName) -> Result<WhereisReport, RequestError> {
-        self.shared.whereis(name, true).await
+        Box::pin(self.shared.whereis(name, true)).await
     }
 
     /// Reads and hashes every object of the peer again, at most `rate` bytes a second. Bad ones go to quarantine, and
@@ -250,7 +253,7 @@ impl Handle {
     /// # Errors
     /// [`MayStopError`]: the peer is in no ring, there is no such member, or too many are named.
     pub async fn safe_to_stop(&self, peers: &[String], span: StopSpan) -> Result<StopReport, MayStopError> {
-        self.shared.safe_to_stop(peers, span).await
+        Box::pin(self.shared.safe_to_stop(peers, span)).await
     }
 
     /// The members of the ring in its order, this one first, each in its own words; then those that do not answer.
@@ -266,7 +269,7 @@ impl Handle {
     /// # Errors
     /// [`PinError`].
     pub async fn pin(&self, wanted: &Wanted, progress: &Arc<Progress>) -> Result<PinReport, PinError> {
-        self.shared.pin(wanted, progress.clone()).await
+        Box::pin(self.shared.pin(wanted, progress.clone())).await
     }
 
     /// Ends the pin of a file at this peer.

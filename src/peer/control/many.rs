@@ -8,8 +8,9 @@ use futures_util::stream::{self, Stream, StreamExt as _};
 
 use super::client::Client;
 use super::handle::Handle;
+use crate::blob::KnownFiles;
 use crate::peer::api::{Progress, StoreError, StoreItem, StoreOptions, StoreReport};
-use crate::peer::flows::store::{Hashed, hash, name_of};
+use crate::peer::flows::store::{NamedFile, hash, known_files, name_of};
 use crate::wire::limits::{
     BATCHED_OBJECT_BYTES_MAX, CLIENT_BATCH_BYTES_MAX, CLIENT_BATCH_FILES_MAX, FRAME_BYTES_MAX,
 };
@@ -20,32 +21,34 @@ impl Handle {
     /// Stores many files, small ones together. Gives one result for each, in the order of the files; a file that fails
     /// does not keep the others from being stored.
     pub fn store_many(&self, items: impl IntoIterator<Item = StoreItem>) -> impl Stream<Item = Stored> {
+        let known = async { known_files(self.data_dir(), &StoreOptions::default()).await };
         let store = move |together| async move {
             match together {
                 Together::Failed(error) => vec![Err(error)],
                 Together::One(file, options) => {
-                    vec![self.shared.store_hashed(file, &options, Arc::default()).await]
+                    vec![self.shared.store_hashed(*file, &options, Arc::default()).await]
                 }
                 Together::Batch(files, options) => self.shared.store_files(files, &options).await,
             }
         };
-        together(items).map(store).buffered(AT_ONCE_MAX).flat_map(stream::iter)
+        together(known, items).map(store).buffered(AT_ONCE_MAX).flat_map(stream::iter)
     }
 }
 
 impl Client {
     /// See [`Handle::store_many`]. The files are read by this process, and all go over its one connection.
     pub fn store_many(&self, items: impl IntoIterator<Item = StoreItem>) -> impl Stream<Item = Stored> {
+        let known = async { self.known_files(&StoreOptions::default()).await };
         let store = move |together| async move {
             match together {
                 Together::Failed(error) => vec![Err(error)],
                 Together::One(file, options) => {
-                    vec![self.store_hashed(file, &options, &Arc::new(Progress::default())).await]
+                    vec![self.store_hashed(*file, &options, &Arc::new(Progress::default())).await]
                 }
                 Together::Batch(files, options) => self.store_batch(files, &options).await,
             }
         };
-        together(items).map(store).buffered(AT_ONCE_MAX).flat_map(stream::iter)
+        together(known, items).map(store).buffered(AT_ONCE_MAX).flat_map(stream::iter)
     }
 }
 
@@ -54,30 +57,37 @@ enum Together {
     /// A file that cannot be read.
     Failed(StoreError),
     /// A file that goes alone.
-    One(Hashed, StoreOptions),
+    One(Box<NamedFile>, StoreOptions),
     /// Small files, within the bounds of a command.
-    Batch(Vec<Hashed>, StoreOptions),
+    Batch(Vec<NamedFile>, StoreOptions),
 }
 
-type Looked = (Result<Hashed, StoreError>, StoreOptions);
+type Looked = (Result<NamedFile, StoreError>, StoreOptions);
 
-/// Hashes files, several at once, and puts neighbours together.
-fn together(items: impl IntoIterator<Item = StoreItem>) -> impl Stream<Item = Together> {
-    let items: Vec<StoreItem> = items.into_iter().collect();
-    let looked: Pin<Box<dyn Stream<Item = Looked> + Send>> =
-        Box::pin(stream::iter(items).map(look).buffered(HASHED_MAX));
+/// Hashes files that are not known, several at once, and puts neighbours together.
+fn together<'a>(
+    known: impl Future<Output = Option<Arc<KnownFiles>>> + Send + 'a,
+    items: impl IntoIterator<Item = StoreItem>,
+) -> impl Stream<Item = Together> {
+    let mut items: Vec<StoreItem> = items.into_iter().collect();
+    let look_at_all = move |known: Option<Arc<KnownFiles>>| {
+        let look_at = move |item| look(item, known.clone());
+        stream::iter(std::mem::take(&mut items)).map(look_at).buffered(HASHED_MAX)
+    };
+    let looked: Pin<Box<dyn Stream<Item = Looked> + Send + 'a>> =
+        Box::pin(stream::once(known).flat_map(look_at_all));
     stream::unfold((looked, None), |(mut looked, held)| async move {
         let first = match held {
             Some(first) => first,
             None => looked.next().await?,
         };
-        let (first, options): (Hashed, StoreOptions) = match first {
+        let (first, options): (NamedFile, StoreOptions) = match first {
             (Err(error), _) => return Some((Together::Failed(error), (looked, None))),
             (Ok(first), options) => (first, options),
         };
         let mut room = Room::default();
         if !room.takes(&first) {
-            return Some((Together::One(first, options), (looked, None)));
+            return Some((Together::One(Box::new(first), options), (looked, None)));
         }
         let mut files = vec![first];
         let held = loop {
@@ -95,11 +105,12 @@ fn together(items: impl IntoIterator<Item = StoreItem>) -> impl Stream<Item = To
     })
 }
 
-async fn look(StoreItem { path, options }: StoreItem) -> Looked {
+async fn look(StoreItem { path, options }: StoreItem, known: Option<Arc<KnownFiles>>) -> Looked {
+    let known = known.filter(|_| !options.hash_again);
     let hashed = async {
         let name = name_of(&path, &options).await?;
-        let (source, object) = hash(&path, &Arc::new(Progress::default())).await?;
-        Ok(Hashed { path: path.clone(), name, source, object })
+        let hashed = hash(&path, known, &Arc::new(Progress::default())).await?;
+        Ok(NamedFile { path: path.clone(), name, hashed })
     };
     (hashed.await, options)
 }
@@ -114,8 +125,8 @@ struct Room {
 
 impl Room {
     /// Whether a further file fits; then it is counted.
-    fn takes(&mut self, file: &Hashed) -> bool {
-        let length = file.object.length;
+    fn takes(&mut self, file: &NamedFile) -> bool {
+        let length = file.hashed.object.length;
         let frame_bytes = self.frame_bytes + file.name.as_str().len() + FILE_FRAME_BYTES;
         let fits = length <= BATCHED_OBJECT_BYTES_MAX
             && self.files < CLIENT_BATCH_FILES_MAX

@@ -14,6 +14,9 @@
 //! | `refused_tickets` | counts refused tickets, and bounds the lines that are told of them |
 //! | `report` | a peer's reports on itself and its ring |
 //! | `verdict` | how safe the files are, whether peers may stop, and the members in their own words |
+//! | `gifts` | the bytes that a client gives while stores go on |
+//! | `spool` | bytes whose length is not known before their end |
+//! | `trees` | directories: kept as one named tree, and brought back |
 //! | `export` | the target of a request's bytes: a file, or standard output |
 //! | `state` | state that the commands share, and the subscribers |
 
@@ -28,6 +31,8 @@ pub(in crate::peer) mod many;
 pub(in crate::peer) mod refused_tickets;
 pub(in crate::peer) mod report;
 pub(in crate::peer) mod revoke;
+mod spool;
 pub(in crate::peer) mod state;
 pub(in crate::peer) mod ticket;
+pub(in crate::peer) mod trees;
 pub(in crate::peer) mod verdict;

@@ -36,6 +36,10 @@ impl Piece for Rope {
     fn split_to(&mut self, bytes: u64) -> Rope {
         Rope::split_to(self, usize::try_from(bytes).unwrap_or(usize::MAX))
     }
+
+    fn parts(&self) -> &[Bytes] {
+        Rope::parts(self)
+    }
 }
 
 impl Asking for OpenStream {

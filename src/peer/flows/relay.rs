@@ -15,7 +15,7 @@ use crate::blob::{BlobError, ObjectReader};
 use crate::files::{Asking as _, Env as _, Fetch, Wish, holders_to_ask};
 use crate::id::ContentId;
 use crate::names::object_of;
-use crate::outboard::{CHUNK_BYTES, Outboard, verify_chunk};
+use crate::outboard::{CHUNK_BYTES, Outboard, chunk_count, verify_chunk};
 use crate::peer::api::{ByteRange, Progress, RangeProof, RangeReport, ReadError, RequestError, Wanted};
 use crate::peer::shared::Shared;
 use crate::transport::background;
@@ -54,6 +54,39 @@ impl Shared {
         content: ContentId,
         offset: u64,
     ) -> Result<(ObjectInfo, Pieces), ReadError> {
+        let wish = Wish { content, known: None, links: Vec::new() };
+        self.bytes_of_wish(wish, offset).await
+    }
+
+    /// The bytes of an object that a tree describes. One of several chunks is brought to this peer first, so that an
+    /// interrupted transfer goes on where it stopped; a smaller one only passes through.
+    ///
+    /// # Errors
+    /// [`ReadError`] when no holder that answers has it.
+    pub(in crate::peer) async fn bytes_of_described(
+        self: &Arc<Self>,
+        object: ObjectInfo,
+        progress: Arc<Progress>,
+    ) -> Result<(ObjectInfo, Pieces), ReadError> {
+        let content = object.content;
+        let wish = Wish { content, known: Some(object), links: Vec::new() };
+        let is_here = self.blocking(move |store| store.contains(&content)).await.unwrap_or(false);
+        if !is_here && chunk_count(object.length) > 1 {
+            match self.bring(wish.clone(), progress).await {
+                // Without room here the bytes pass through.
+                Ok(_) | Err(RequestError::Disk { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.bytes_of_wish(wish, 0).await
+    }
+
+    async fn bytes_of_wish(
+        self: &Arc<Self>,
+        wish: Wish,
+        offset: u64,
+    ) -> Result<(ObjectInfo, Pieces), ReadError> {
+        let content = wish.content;
         let opened = self
             .blocking(move |store| {
                 if store.check(&content)? {
@@ -71,7 +104,6 @@ impl Shared {
             }
             Err(error @ BlobError::PastEnd { .. }) => Err(ReadError::PastEnd(error)),
             Err(_) => {
-                let wish = Wish { content, known: None, links: Vec::new() };
                 let relay = self.relay(wish).await?;
                 if offset > relay.object.length {
                     let error = BlobError::PastEnd { content, length: relay.object.length, offset };

@@ -11,12 +11,12 @@ use tokio::time::{Instant, timeout};
 use crate::blob::{BlobError, Store};
 use crate::files::{self, Env as _, FetchError, Wish};
 use crate::id::{ContentId, FileName, Position};
-use crate::names::{Verdict, content_of, object_of};
+use crate::names::{Verdict, content_of, object_of, tree_of};
 use crate::peer::api::{Progress, RequestError, RequestReport, Wanted, WhereisReport, nearest};
 use crate::peer::shared::{LATE_WORD, STORAGE_TIMEOUT, Shared};
 use crate::replica::Holders;
 use crate::transport::background;
-use crate::wire::{Entry, Link, NameRecord, RecordTarget, StorageReply, StorageRequest};
+use crate::wire::{Entry, Link, NameRecord, StorageReply, StorageRequest};
 
 impl Shared {
     /// Brings a file to this peer.
@@ -53,7 +53,9 @@ impl Shared {
             }
             _ => name.clone(),
         };
-        let delivered = self.deliver(&wish, kept_as.as_ref(), keep, progress).await?;
+        // A tree in received/ would be no directory: who asked for it asks for its files.
+        let is_tree = record.as_ref().is_some_and(|record| tree_of(record).is_some());
+        let delivered = self.deliver(&wish, kept_as.as_ref(), keep && !is_tree, progress).await?;
         self.link_soon(wish);
         Ok(RequestReport {
             name,
@@ -63,6 +65,7 @@ impl Shared {
             sources: self.all_named(&delivered.sources),
             path: delivered.path.map(|path| path.to_string_lossy().into_owned()),
             took: begin.elapsed(),
+            is_tree,
         })
     }
 
@@ -100,10 +103,7 @@ impl Shared {
     ) -> Result<WhereisReport, RequestError> {
         let (content, record) = self.named_content(name, a_beginning_will_do).await?;
         let name = &record.name;
-        let length = match record.target {
-            RecordTarget::Content { length, .. } => length,
-            RecordTarget::Tombstone => 0,
-        };
+        let length = object_of(&record).map_or(0, |object| object.length);
         let record_peers = self.record_peers(name).await?;
         let holders = self.holders_of(content, LATE_WORD).await?;
         let history = self.history(name.key()).await.map_or(0, |history| history.past.len());

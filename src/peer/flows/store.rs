@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::blob::{BlobError, Source};
+use crate::blob::{BlobError, KnownFiles, Source, Stamp};
 use crate::files::{self, BatchOrder, GiveError, Order, StoreFailure, Stored};
 use crate::id::{ContentId, FileName, FileNameError, Position};
 use crate::peer::api::{Progress, StoreError, StoreOptions, StoreReport, Wanted};
@@ -31,8 +31,9 @@ impl Shared {
         // A peer that cannot store says so before the file is read.
         let wanted = files::copies_wanted(self, options.wait).await;
         wanted.map_err(|failure| self.store_error(&name, path, failure))?;
-        let (source, object) = hash(path, &progress).await?;
-        self.store_hashed(Hashed { path: path.to_owned(), name, source, object }, options, progress).await
+        let known = known_files(self.store.dir(), options).await;
+        let hashed = hash(path, known, &progress).await?;
+        self.store_hashed(NamedFile { path: path.to_owned(), name, hashed }, options, progress).await
     }
 
     /// Stores a file that was hashed.
@@ -41,31 +42,60 @@ impl Shared {
     /// The errors of [`Shared::store`].
     pub(in crate::peer) async fn store_hashed(
         self: &Arc<Self>,
-        file: Hashed,
+        file: NamedFile,
         options: &StoreOptions,
         progress: Arc<Progress>,
     ) -> Result<StoreReport, StoreError> {
-        let Hashed { path, name, source, object } = file;
+        let NamedFile { path, name, hashed: Hashed { source, object, known_as } } = file;
         let origin = Origin::File(source, path);
-        self.store_object(Offered { name, object, origin }, options, progress).await
+        let offered = Offered { name, object, is_tree: false, origin };
+        let stored = self.store_object(offered, options, progress).await;
+        if stored.is_err() {
+            forget(known_as).await;
+        }
+        stored
+    }
+
+    /// Makes an object durable in the ring without a name.
+    ///
+    /// # Errors
+    /// The same as for [`Shared::store`]; `shown` stands for the name.
+    pub(in crate::peer) async fn put_object(
+        self: &Arc<Self>,
+        shown: FileName,
+        object: ObjectInfo,
+        origin: Origin,
+        options: &StoreOptions,
+        progress: Arc<Progress>,
+    ) -> Result<(), StoreError> {
+        let path = origin.path_or(&shown);
+        let limits = (options.wait, options.timeout);
+        let placed = files::put(self, object, Arc::new(origin), limits, progress).await;
+        placed.map_err(|failure| self.store_error(&shown, &path, failure))
     }
 
     /// Stores small files of this process's user together; one result for each, in their order.
     pub(in crate::peer) async fn store_files(
         self: &Arc<Self>,
-        files: Vec<Hashed>,
+        mut files: Vec<NamedFile>,
         options: &StoreOptions,
     ) -> Vec<Result<StoreReport, StoreError>> {
+        let known_as: Vec<_> = files.iter_mut().map(|file| file.hashed.known_as.take()).collect();
         let read = spawn_blocking(move || {
-            let whole = |file: Hashed| {
+            let whole = |NamedFile { path, name, hashed: Hashed { source, object, .. } }: NamedFile| {
                 // A defect shows again when the file is stored alone.
-                let bytes = file.source.whole().ok();
-                let Hashed { path, name, source, object } = file;
-                (Offered { name, object, origin: Origin::File(source, path) }, bytes)
+                let bytes = source.whole().ok();
+                (Offered { name, object, is_tree: false, origin: Origin::File(source, path) }, bytes)
             };
             files.into_iter().map(whole).collect()
         });
-        self.store_together(read.await, options).await
+        let stored = self.store_together(read.await, options).await;
+        for (result, known_as) in stored.iter().zip(known_as) {
+            if result.is_err() {
+                forget(known_as).await;
+            }
+        }
+        stored
     }
 
     /// Stores small files of a client together; one result for each, in their order.
@@ -86,7 +116,7 @@ impl Shared {
         }
         offered.extend(fetch_batch(client, asked).await);
         let with_origin = |(BatchedFile { name, object }, bytes)| {
-            (Offered { name, object, origin: Origin::Client(client.clone()) }, bytes)
+            (Offered { name, object, is_tree: false, origin: Origin::Client(client.clone()) }, bytes)
         };
         self.store_together(files.into_iter().zip(offered).map(with_origin).collect(), options).await
     }
@@ -191,30 +221,29 @@ impl Shared {
 pub(in crate::peer) struct Offered {
     pub name: FileName,
     pub object: ObjectInfo,
+    /// Whether the object is the tree of a directory.
+    pub is_tree: bool,
     pub origin: Origin,
 }
 
 impl Offered {
     /// The path by which errors name the file.
     fn path(&self) -> PathBuf {
-        match &self.origin {
-            Origin::File(_, path) => path.clone(),
-            Origin::Client(_) => PathBuf::from(self.name.as_str()),
-        }
+        self.origin.path_or(&self.name)
     }
 
     fn order(self, options: &StoreOptions) -> Order<Shared> {
-        let Offered { name, object, origin } = self;
-        Order { name, object, origin: Arc::new(origin), wait: options.wait, timeout: options.timeout }
+        let Offered { name, object, is_tree, origin } = self;
+        let (wait, timeout) = (options.wait, options.timeout);
+        Order { name, object, is_tree, origin: Arc::new(origin), wait, timeout }
     }
 }
 
-/// A file of this process's user that was hashed.
-pub(in crate::peer) struct Hashed {
+/// A file of this process's user that was hashed, and the name that it is to have.
+pub(in crate::peer) struct NamedFile {
     pub path: PathBuf,
     pub name: FileName,
-    pub source: Source,
-    pub object: ObjectInfo,
+    pub hashed: Hashed,
 }
 
 /// The bytes of small files that a client offers, in one exchange, each checked. `None` for a file whose bytes do not
@@ -273,22 +302,64 @@ pub(in crate::peer) enum Origin {
     Client(Connection),
 }
 
-/// Reads a file once to its end.
+impl Origin {
+    /// The path of the file, or the name of the object.
+    fn path_or(&self, name: &FileName) -> PathBuf {
+        match self {
+            Origin::File(_, path) => path.clone(),
+            Origin::Client(_) => PathBuf::from(name.as_str()),
+        }
+    }
+}
+
+/// A user's file, and the object that it is.
+pub(in crate::peer) struct Hashed {
+    pub source: Source,
+    pub object: ObjectInfo,
+    /// The hashes that the file was found among, so that it was not read, and its stamp.
+    pub known_as: Option<(Arc<KnownFiles>, Stamp)>,
+}
+
+/// Reads a file once to its end, unless it is known.
 ///
 /// # Errors
 /// [`StoreError`] names the file and its defect.
 pub(in crate::peer) async fn hash(
     path: &Path,
+    known: Option<Arc<KnownFiles>>,
     progress: &Arc<Progress>,
-) -> Result<(Source, ObjectInfo), StoreError> {
+) -> Result<Hashed, StoreError> {
     let (file, progress) = (path.to_owned(), progress.clone());
     let hashed = spawn_blocking(move || {
         let source = Source::open(&file)?;
         progress.begin(0, source.length());
-        let (object, _) = source.hash(&mut |_| {})?;
-        Ok((source, object))
+        let (object, was_known) = source.identify(known.as_deref(), &mut |_| {})?;
+        let known_as = known.filter(|_| was_known).map(|known| (known, *source.stamp()));
+        Ok(Hashed { source, object, known_as })
     });
     hashed.await.map_err(|error| unreadable(path, error))
+}
+
+/// The hashes of a user's files that are known in this folder; `None` if the options distrust them, or they cannot be had.
+pub(in crate::peer) async fn known_files(dir: &Path, options: &StoreOptions) -> Option<Arc<KnownFiles>> {
+    if options.hash_again {
+        return None;
+    }
+    let dir = dir.to_owned();
+    match spawn_blocking(move || KnownFiles::open(&dir)).await {
+        Ok(known) => Some(Arc::new(known)),
+        Err(error) => {
+            tracing::debug!(%error, "no hash is known");
+            None
+        }
+    }
+}
+
+/// Forgets the hash of a file that was not stored: perhaps its bytes are other ones.
+pub(in crate::peer) async fn forget(known_as: Option<(Arc<KnownFiles>, Stamp)>) {
+    if let Some((known, stamp)) = known_as {
+        spawn_blocking(move || known.forget(&stamp)).await;
+    }
 }
 
 /// The name under which a file is to be stored. A path that is not a file is reported first, since it has no name for
@@ -304,11 +375,25 @@ pub(in crate::peer) async fn name_of(path: &Path, options: &StoreOptions) -> Res
         }
         (None, None) => return Err(refused(FileNameError::Empty)),
     };
-    // A request for an address would be read as something else. A name that is spelt like a version goes first.
+    requestable(name).map_err(refused)
+}
+
+/// A name by which a file can be requested. A request for an address would be read as something else. A name that is
+/// spelt like a version goes first.
+///
+/// # Errors
+/// [`FileNameError::Address`].
+pub(in crate::peer) fn requestable(name: FileName) -> Result<FileName, FileNameError> {
     match name.as_str().parse() {
         Ok(Wanted::Name(_) | Wanted::Version { .. }) => Ok(name),
-        _ => Err(refused(FileNameError::Address)),
+        _ => Err(FileNameError::Address),
     }
+}
+
+/// An object without a name, as errors name it.
+pub(in crate::peer) fn content_name(content: &ContentId) -> FileName {
+    // 64 hexadecimal digits are a file name.
+    FileName::new(content.to_string()).unwrap_or_else(|error| unreachable!("{error}"))
 }
 
 pub(in crate::peer) fn unreadable(path: &Path, error: BlobError) -> StoreError {

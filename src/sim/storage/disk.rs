@@ -89,6 +89,14 @@ impl Disk {
         }
     }
 
+    /// Whether an object is here as one that the ring placed, and not only in the cache.
+    pub fn keeps(&self, content: &ContentId) -> bool {
+        match &self.0 {
+            Kind::Light(light) => light.keeps(content),
+            Kind::Real(real) => real.keeps(content),
+        }
+    }
+
     /// Whether an object is here, with right or wrong bytes.
     pub fn has(&self, content: &ContentId) -> bool {
         match &self.0 {

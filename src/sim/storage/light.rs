@@ -145,6 +145,11 @@ impl Light {
         self.objects.get(content).is_some_and(|object| object.sound)
     }
 
+    /// Whether an object is here as one that the ring placed.
+    pub fn keeps(&self, content: &ContentId) -> bool {
+        self.objects.get(content).is_some_and(|object| object.kept_as != KeptAs::Requested)
+    }
+
     /// The records here, by name key.
     pub fn records(&self) -> impl Iterator<Item = (&Position, &NameHistory)> {
         self.records.iter().map(|(key, kept)| (key, kept.history.as_ref()))

@@ -64,7 +64,7 @@ pub use settings::FileSettings;
 
 use self::keeper::Keeper;
 use self::promises::Promises;
-use self::span::file_of;
+use self::span::{file_of, tree_of};
 use super::lock::Lock;
 use super::network::{Slot, mixed};
 use super::world::World;
@@ -180,6 +180,20 @@ impl World {
         let (_, text) = self.file_of(label, length);
         self.begin(at, name, move |keeper, name| async move {
             Outcome::Stored(keeper.store(&name, described, text).await)
+        })
+    }
+
+    /// Lets a user of a peer store a directory of the files that these labels determine, each of this length.
+    ///
+    /// # Panics
+    /// When stores are not real: the ring reads trees.
+    pub fn store_tree(&mut self, at: Slot, name: &str, labels: &[&[u8]], length: u64) -> u64 {
+        let files: Vec<(ObjectInfo, Option<Bytes>)> =
+            labels.iter().map(|label| self.file_of(label, length)).collect();
+        assert!(files.iter().all(|(_, text)| text.is_some()), "a tree has real bytes");
+        let objects: Vec<ObjectInfo> = files.iter().map(|(object, _)| *object).collect();
+        self.begin(at, name, move |keeper, name| async move {
+            Outcome::Stored(keeper.store_tree(&name, files, tree_of(&objects)).await)
         })
     }
 
@@ -426,6 +440,11 @@ impl World {
             }
         }
         copies
+    }
+
+    /// The number of living members that keep an object for the ring, those left out that have it only in their cache.
+    pub fn replicas_of(&self, content: &ContentId) -> usize {
+        self.living_disks().filter(|(.., disk)| disk.lock().keeps(content)).count()
     }
 
     /// The disks of the living members, by position.

@@ -127,6 +127,11 @@ impl Real {
         self.memory.version(&object_path(content)).is_some()
     }
 
+    pub(super) fn keeps(&self, content: &ContentId) -> bool {
+        let kind = self.store.as_ref().and_then(|store| store.kind(content).ok()?);
+        kind == Some(Kind::Replica)
+    }
+
     /// Checks the bytes on the disk, whatever the store believes.
     pub(super) fn holds(&self, content: &ContentId) -> bool {
         let path = object_path(content);

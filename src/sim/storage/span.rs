@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::files::Piece;
 use crate::id::{ContentId, sha256};
 use crate::outboard::{ChunkHasher, Midstate, Outboard, chunk_count};
+use crate::tree::{FileTime, Mode, Node, Tree, TreeEntry, TreePath};
 use crate::wire::ObjectInfo;
 
 /// A piece of the bytes of an object.
@@ -55,6 +56,13 @@ impl Piece for Span {
             Span::Real(bytes) => Span::Real(Piece::split_to(bytes, first)),
         }
     }
+
+    fn parts(&self) -> &[Bytes] {
+        match self {
+            Span::Light { .. } => &[],
+            Span::Real(bytes) => std::slice::from_ref(bytes),
+        }
+    }
 }
 
 /// The file of this length that a label determines: its info, and its bytes if stores are real.
@@ -69,6 +77,21 @@ pub(in crate::sim) fn file_of(label: &[u8], length: u64, real_stores: bool) -> (
     hasher.update(&text);
     let (content, outboard) = hasher.finish();
     (ObjectInfo { content, length, outboard: outboard.digest() }, Some(text.into()))
+}
+
+/// The tree of a directory with these files, named by their numbers, and its text.
+pub(in crate::sim) fn tree_of(files: &[ObjectInfo]) -> (ObjectInfo, Bytes) {
+    let (mode, modified) = (Mode::of_bits(0o644), FileTime::default());
+    let entry = |(number, object): (usize, &ObjectInfo)| TreeEntry {
+        path: TreePath::new(format!("{number}")).unwrap_or_else(|error| panic!("{error}")),
+        node: Node::File { mode, modified, object: *object },
+    };
+    let tree = Tree::new(mode, modified, files.iter().enumerate().map(entry).collect());
+    let text = tree.and_then(|tree| tree.to_text()).unwrap_or_else(|error| panic!("{error}"));
+    let mut hasher = ChunkHasher::default();
+    hasher.update(text.as_bytes());
+    let (content, outboard) = hasher.finish();
+    (ObjectInfo { content, length: outboard.length(), outboard: outboard.digest() }, text.into())
 }
 
 /// The outboard of an object without real bytes: as long as a real one, and always the same.

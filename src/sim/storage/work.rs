@@ -27,8 +27,35 @@ impl Keeper {
         object: ObjectInfo,
         text: Option<Bytes>,
     ) -> Result<StoredFile, StoreFailure> {
+        self.store_as(name, object, text, false).await
+    }
+
+    /// Stores a directory: first its files, then its tree.
+    pub(super) async fn store_tree(
+        self: &Arc<Self>,
+        name: &FileName,
+        files: Vec<(ObjectInfo, Option<Bytes>)>,
+        (tree, text): (ObjectInfo, Bytes),
+    ) -> Result<StoredFile, StoreFailure> {
+        for (object, text) in files {
+            let limits = (Wait::Quorum, STORE_TIMEOUT);
+            files::put(self, object, Arc::new(text), limits, Arc::default())
+                .await
+                .map_err(|why| StoreFailure::Name(format!("{why:?}")))?;
+        }
+        self.store_as(name, tree, Some(text), true).await
+    }
+
+    async fn store_as(
+        self: &Arc<Self>,
+        name: &FileName,
+        object: ObjectInfo,
+        text: Option<Bytes>,
+        is_tree: bool,
+    ) -> Result<StoredFile, StoreFailure> {
         let (name, origin) = (name.clone(), Arc::new(text));
-        let order = Order { name, object, origin, wait: Wait::Quorum, timeout: STORE_TIMEOUT };
+        let (wait, timeout) = (Wait::Quorum, STORE_TIMEOUT);
+        let order = Order { name, object, is_tree, origin, wait, timeout };
         let stored = files::store(self, order, Arc::new(Progress::default())).await;
         self.told(object.content, stored)
     }
@@ -40,7 +67,14 @@ impl Keeper {
     ) -> Vec<Result<StoredFile, StoreFailure>> {
         let contents: Vec<ContentId> = named.iter().map(|(_, object, _)| object.content).collect();
         let order = |(name, object, text): (FileName, ObjectInfo, Option<Bytes>)| BatchOrder {
-            order: Order { name, object, origin: Arc::new(text), wait: Wait::Quorum, timeout: STORE_TIMEOUT },
+            order: Order {
+                name,
+                object,
+                is_tree: false,
+                origin: Arc::new(text),
+                wait: Wait::Quorum,
+                timeout: STORE_TIMEOUT,
+            },
             bytes: None,
         };
         let stored = files::store_batch(self, named.into_iter().map(order).collect()).await;

@@ -240,3 +240,66 @@ fn a_restored_version_stands_at_all_keepers() {
     println!("without \"restored versions are leased\": {caught} of the games");
     assert!(acknowledged > 0 && caught > 0, "{acknowledged} were acknowledged, {caught} caught");
 }
+
+/// A tree's name, and the ring's copies of each file that it had.
+fn tree(world: &mut World, at: u32, labels: &[&[u8]], seed: u64) -> ContentId {
+    let id = world.store_tree(at, "tree", labels, 1 << 12);
+    let ended = world.finish(MINUTE);
+    stored(&ended, id, seed).content
+}
+
+/// Goal: the files of a tree, which no name stands for, stay for as long as a version of its name refers to it, and go
+/// with it, unless something else refers to them.
+#[test]
+fn the_files_of_a_tree_stay_and_go_with_its_name() {
+    for seed in seeds(0..4) {
+        let mut world = converged(Stores::Real, seed, 9);
+        let at = members(&world);
+        let [one, two, three, four] = [b"one".as_slice(), b"two", b"three", b"four"];
+        let content = |world: &World, label: &[u8]| world.content_of(label, 1 << 12);
+        let contents = [one, two, three, four].map(|label| content(&world, label));
+        let first = tree(&mut world, at[1], &[one, two, three], seed);
+        store(&mut world, at[2], "a file of its own", three, seed);
+        world.run_for(GONE_AFTER * 3);
+        let found = copies(&world);
+        for content in contents[..3].iter().chain([&first]) {
+            assert!(found.get(content).is_some_and(|count| *count >= 3), "seed {seed}: {found:?}");
+        }
+        let second = tree(&mut world, at[3], &[two, four], seed);
+        world.run_for(GONE_AFTER * 2);
+        let found = copies(&world);
+        // The keepers of the name read the tree, so that it may be in their caches.
+        let left = (world.replicas_of(&first), found.get(&contents[0]));
+        assert_eq!(left, (0, None), "seed {seed}: the first version");
+        for content in [&contents[1], &contents[2], &contents[3], &second] {
+            assert!(found.get(content).is_some_and(|count| *count >= 3), "seed {seed}: {found:?}");
+        }
+        world.remove(at[4], "tree");
+        world.finish(MINUTE);
+        // Brought back in time, its files come back with it.
+        world.run_for(VERSIONS_FOR + TERMS.period);
+        let id = world.restore(at[5], "tree", VersionChoice::Number(2));
+        let ended = world.finish(MINUTE);
+        assert!(
+            ended.iter().any(|ended| ended.id == id && matches!(ended.outcome, Outcome::Restored(Ok(_)))),
+            "seed {seed}: {ended:?}"
+        );
+        world.run_for(GONE_AFTER * 2);
+        let found = copies(&world);
+        for content in [&contents[1], &contents[3], &second] {
+            assert!(found.get(content).is_some_and(|count| *count >= 3), "seed {seed}: {found:?}");
+        }
+        world.remove(at[6], "tree");
+        world.finish(MINUTE);
+        world.run_for(GONE_AFTER);
+        let found = copies(&world);
+        for content in [&contents[1], &contents[3]] {
+            assert_eq!(found.get(content), None, "seed {seed}");
+        }
+        assert_eq!(world.replicas_of(&second), 0, "seed {seed}: the tree itself");
+        assert!(
+            found.get(&contents[2]).is_some_and(|count| *count >= 3),
+            "seed {seed}: it has a name of its own"
+        );
+    }
+}
