@@ -21,6 +21,7 @@ use crate::id::FileName;
 use crate::names::NameEdit;
 use crate::replica::{ChainWords, Copies, CopiesWanted, replicas};
 use crate::time::Moment;
+use crate::wire::limits::BATCHED_OBJECT_BYTES_MAX;
 use crate::wire::{Link, Missing, MissingReason, ObjectInfo, StorageReply, StoreRole, Wait};
 
 /// An order to store an object.
@@ -177,8 +178,9 @@ impl<E: Env> Store<E> {
         let begun_after = patience.moved;
         let mut enough_since: Option<Moment> = None;
         let mut ticked = self.env.now();
+        let linger = if self.given.object.length <= BATCHED_OBJECT_BYTES_MAX { LINGER_SMALL } else { LINGER };
         loop {
-            let tick = if enough_since.is_some() { LINGER } else { TICK };
+            let tick = if enough_since.is_some() { linger.min(TICK) } else { TICK };
             let word = timeout(&self.env, tick, words.recv()).await;
             let now = self.env.now();
             if now.since(ticked) > STOPPED_AFTER {
@@ -197,7 +199,7 @@ impl<E: Env> Store<E> {
                 }
                 Some(None) => break,
                 // Once enough are durable, the rest is waited for only a moment; it is made all the same.
-                None if enough_since.is_some_and(|since| now.since(since) >= LINGER) => {
+                None if enough_since.is_some_and(|since| now.since(since) >= linger) => {
                     self.env.spawn(async move { drop(pushing.await) });
                     return Ok(());
                 }
@@ -241,7 +243,10 @@ const COPY_TRIES_MAX: u32 = 200;
 const TICK: Duration = Duration::from_millis(200);
 /// A tick that takes this long means that this process was stopped: the other peers did not stand still.
 const STOPPED_AFTER: Duration = Duration::from_secs(3);
-/// The time for which further copies are waited for after enough are durable, to report them in one go.
-const LINGER: Duration = Duration::from_millis(100);
+/// The time for which further copies are waited for after enough are durable, to report them in one go; the second one
+/// is that of small objects. It also keeps a person who stores one large file after the other from filling the line of a
+/// slow replica with all of them at once.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_SMALL: Duration = Duration::from_millis(100);
 /// The most reports on copies that wait to be read.
 const WORDS_MAX: usize = 32;

@@ -23,6 +23,7 @@ pub mod plan;
 mod post;
 mod queue;
 mod replay;
+mod revocation;
 mod revoked;
 mod run;
 mod search;

@@ -292,8 +292,6 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(300);
 const LEASES: LeaseTerms = LeaseTerms { period: Duration::from_secs(30), kept_for: Duration::from_secs(120) };
 /// The versions of plans: six days.
 const VERSIONS: KeepVersions = KeepVersions { seconds: 180, ..KeepVersions::DEFAULT };
-/// The length of the files that plans store, in bytes.
-const FILE_BYTES: u64 = 1 << 20;
 /// The time that a ring needs after a death before the next one, in milliseconds.
 const REPAIRED_AFTER_MS: u32 = 15_000;
 /// The most runs of a plan in the search for a shorter one.

@@ -5,7 +5,6 @@ use std::fmt;
 
 use super::super::network::Slot;
 use super::super::world::World;
-use super::FILE_BYTES;
 use crate::wire::VersionChoice;
 
 /// A command of a user to a peer. A file's name is the number here with `.bin` behind it; a peer's number is that of the plan.
@@ -102,3 +101,6 @@ impl fmt::Display for Command {
         }
     }
 }
+
+/// The length of the files that plans store, in bytes.
+pub(super) const FILE_BYTES: u64 = 1 << 20;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::super::network::Slot;
 use super::super::world::World;
-use super::{CLONES, FILE_BYTES, Fault};
+use super::command::FILE_BYTES;
+use super::{CLONES, Fault};
 use crate::chord::Start;
 use crate::id::{Position, sha256};
 use crate::wire::Target;

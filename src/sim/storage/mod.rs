@@ -14,7 +14,8 @@
 //! | `env`, `bytes`, `chunks` | the connection between a simulated peer and [`crate::files`] |
 //! | `work` | the commands of its user, and the requests of other peers |
 //! | `liar` | a member that lies |
-//! | `promises` | the promises that users were given, and whether they are kept |
+//! | `freed` | judges each copy that a peer frees by these promises |
+//! | `promises` | the promises that users were given |
 //! | `place` | files that are there from the beginning |
 //! | `check` | the conditions on files |
 //!
@@ -29,6 +30,7 @@ mod effect;
 mod env;
 mod files;
 mod frame;
+mod freed;
 mod keeper;
 mod liar;
 mod lie;
