@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use super::bytes::{Answering as _, Asking as _, DiskError as _, DiskFault, KeptAs, Piece as _, StreamError};
 use super::copy::Arrival;
 use super::env::{Cause, Env, Small};
+use super::shares::{Party, Slot};
 use super::wait::Together;
 use crate::chord::PhaseKind;
 use crate::config::RingSettings;
@@ -42,7 +43,7 @@ pub(super) async fn give_batch<E: Env>(
     env: &Arc<E>,
     to: &Entry,
     objects: &[BatchedObject],
-    bytes: &[Pieces<E>],
+    bytes: Vec<Pieces<E>>,
     role: StoreRole,
     mut hear: impl FnMut(Position, Vec<BatchMissing>) -> bool + Send,
 ) -> Result<(), MissingReason> {
@@ -64,8 +65,12 @@ pub(super) async fn give_batch<E: Env>(
         StorageReply::Refused(why) => return Err(MissingReason::Refused(why)),
         _ => return Err(broke_off(env, to)),
     };
-    for index in wanted {
-        for piece in bytes[usize::from(index)].clone() {
+    let mut wanted = wanted.into_iter().peekable();
+    for (index, pieces) in bytes.into_iter().enumerate() {
+        if wanted.next_if(|wanted| usize::from(*wanted) == index).is_none() {
+            continue;
+        }
+        for piece in pieces {
             let length = piece.length();
             env.transfers().upload.take(env, length).await;
             stream.send(piece).await.map_err(lost)?;
@@ -109,10 +114,12 @@ pub(super) async fn keep_own_batch<E: Env>(
 ) -> Result<(), MissingReason> {
     let plan = Plan::make(env, objects.to_vec(), StoreRole::Owner).await;
     let plan = plan.map_err(|why| MissingReason::Refused(why.to_string()))?;
+    let slot = env.transfers().batches.slot(env, Party::Here, ENTRANCE_WAIT).await;
+    let slot = slot.ok_or_else(|| MissingReason::Refused(TOO_MANY.to_owned()))?;
     let pieces = plan.wanted.iter().map(|index| bytes[usize::from(*index)].clone()).collect();
     let (word, mut words) = mpsc::channel(REPORTS_MAX);
     let (keeper, me) = (env.clone(), env.view().me.position);
-    env.spawn(async move { keep_and_pass_on(keeper, plan, pieces, Some(me), word).await });
+    env.spawn(async move { keep_and_pass_on(keeper, plan, pieces, Some(me), word, slot).await });
     while let Some((peer, missing)) = words.recv().await {
         if hear(peer, missing) {
             break;
@@ -148,8 +155,8 @@ async fn take_batch<E: Env>(
         }
         return stream.reply(StorageReply::refused(why.to_owned())).await;
     }
-    let Some(_slot) = env.transfers().batches.slot(env, stream.party(), ENTRANCE_WAIT).await else {
-        return stream.reply(StorageReply::Refused("too many batches at the moment".to_owned())).await;
+    let Some(slot) = env.transfers().batches.slot(env, stream.party(), ENTRANCE_WAIT).await else {
+        return stream.reply(StorageReply::Refused(TOO_MANY.to_owned())).await;
     };
     // A peer that is just entering the ring is worth a short wait.
     env.view_until(ENTRANCE_WAIT, |view| view.phase != PhaseKind::Entering).await;
@@ -174,7 +181,7 @@ async fn take_batch<E: Env>(
     let (word, mut words) = mpsc::channel(REPORTS_MAX);
     // The bytes are here: they are kept and passed on even if the sender is gone.
     let keeper = env.clone();
-    env.spawn(async move { keep_and_pass_on(keeper, plan, pieces, sender, word).await });
+    env.spawn(async move { keep_and_pass_on(keeper, plan, pieces, sender, word, slot).await });
     while let Some((peer, missing)) = words.recv().await {
         stream.reply(StorageReply::BatchKept { peer, missing }).await?;
     }
@@ -256,15 +263,29 @@ async fn keep_and_pass_on<E: Env>(
     pieces: Vec<Pieces<E>>,
     sender: Option<Position>,
     word: mpsc::Sender<Report>,
+    slot: Slot,
 ) {
+    // The bytes are in memory until they are here and passed on, or it is too late for that.
+    let slot = Arc::new(slot);
     if !plan.chain.is_empty() && !plan.wanted.is_empty() {
-        let (passer, chain, word) = (env.clone(), plan.chain.clone(), word.clone());
+        let (passer, chain, word, slot) = (env.clone(), plan.chain.clone(), word.clone(), slot.clone());
         let objects: Vec<BatchedObject> = plan.wanted().cloned().collect();
         let (bytes, map, all) = (pieces.clone(), plan.wanted.clone(), plan.objects.len());
         let is_owner = plan.is_owner;
         env.spawn(async move {
-            let all_kept =
-                pass_on(&passer, chain, &objects, &bytes, &word, |missing| widened(missing, &map, all)).await;
+            let widen = |missing| widened(missing, &map, all);
+            let pass =
+                passer.transfers().passes.slot(&passer, Party::Peer(chain[0].position), PASS_WAIT).await;
+            drop(slot);
+            let all_kept = match pass {
+                Some(pass) => pass_on(&passer, chain, &objects, (bytes, pass), &word, widen).await,
+                None => {
+                    // A slow chain gets its copies at its own pace: by repair.
+                    let reason = MissingReason::Refused("it has too many batches to take".to_owned());
+                    chain.iter().for_each(|entry| report_none(entry, &objects, &reason, &word, widen));
+                    false
+                }
+            };
             if is_owner && !all_kept {
                 // Its rounds give the replicas what they lack.
                 passer.repair_wanted().notify_one();
@@ -327,17 +348,18 @@ async fn keep_and_pass_on<E: Env>(
 }
 
 /// Gives a batch to the first peer of a chain that takes it, with the rest of the chain. Reports on all of them; returns
-/// whether all have all.
+/// whether all have all. The bytes and their slot are given up with the first report.
 async fn pass_on<E: Env>(
     env: &Arc<E>,
     mut chain: Vec<Entry>,
     objects: &[BatchedObject],
-    bytes: &[Pieces<E>],
+    bytes: (Vec<Pieces<E>>, Slot),
     word: &mpsc::Sender<Report>,
     widen: impl Fn(Vec<BatchMissing>) -> Vec<BatchMissing> + Send + Sync,
 ) -> bool {
-    let mut all_kept = true;
-    while !chain.is_empty() {
+    let (mut all_kept, mut held) = (true, Some(bytes));
+    while let (false, Some((bytes, _))) = (chain.is_empty(), &held) {
+        let bytes = bytes.clone();
         let to = chain.remove(0);
         let asked: BTreeSet<Position> = chain.iter().chain([&to]).map(|entry| entry.position).collect();
         let mut heard = BTreeSet::new();
@@ -345,6 +367,7 @@ async fn pass_on<E: Env>(
         let given = give_batch(env, &to, objects, bytes, role, |peer, missing| {
             all_kept &= missing.is_empty();
             heard.insert(peer);
+            held = None;
             // There is a place for each peer of the chain. Whoever waited for the reports may be gone.
             let _ = word.try_send((peer, widen(missing)));
             false
@@ -357,10 +380,22 @@ async fn pass_on<E: Env>(
             return all_kept && heard == asked;
         }
         all_kept = false;
-        let none = (0..objects.len()).map(|index| missing(index as u16, reason.clone())).collect();
-        let _ = word.try_send((to.position, widen(none)));
+        report_none(&to, objects, &reason, word, &widen);
     }
     all_kept
+}
+
+/// Reports that a peer keeps none of the objects, and why.
+fn report_none(
+    peer: &Entry,
+    objects: &[BatchedObject],
+    reason: &MissingReason,
+    word: &mpsc::Sender<Report>,
+    widen: impl Fn(Vec<BatchMissing>) -> Vec<BatchMissing>,
+) {
+    let none = (0..objects.len()).map(|index| missing(index as u16, reason.clone())).collect();
+    // There is a place for each peer of the chain. Whoever waited for the reports may be gone.
+    let _ = word.try_send((peer.position, widen(none)));
 }
 
 /// A report on a part of a batch, as one on the whole batch: of the objects that were not in the part, nothing is known.
@@ -409,9 +444,12 @@ fn broke_off<E: Env>(env: &Arc<E>, peer: &Entry) -> MissingReason {
     MissingReason::Refused("it broke the protocol".to_owned())
 }
 
+const TOO_MANY: &str = "too many batches at the moment";
 const OTHER_OBJECT: &str = "the length or the outboard is not the one of these bytes";
 /// How long a peer that is entering, or has no slot free, is waited for.
 const ENTRANCE_WAIT: Duration = Duration::from_secs(5);
+/// How long a batch waits to be passed on while the next peer of the chain takes others.
+const PASS_WAIT: Duration = Duration::from_secs(1);
 /// The timeout for the other side's wish: it may wait for a slot first.
 const WANTED_TIMEOUT: Duration = Duration::from_secs(10);
 /// The timeout for the reports: a replica that does not answer costs the owner its own timeout first.

@@ -38,6 +38,8 @@ pub struct Transfers {
     /// The slots for batches of small objects that others send here. A batch is bounded in bytes, so these slots bound
     /// the bytes in memory, too.
     pub batches: Slots,
+    /// The slots for batches that are passed on to the next peer of a chain, for as long as their bytes are needed.
+    pub passes: Slots,
     /// The slots for objects that are sent on request.
     pub outgoing: Slots,
     /// The slots for objects that this peer gives on its own.
@@ -73,6 +75,7 @@ impl Transfers {
         Transfers {
             incoming: Slots::new(TRANSFERS_MAX, TRANSFERS_PER_PEER_MAX),
             batches: Slots::new(BATCHES_MAX, BATCHES_PER_PEER_MAX),
+            passes: Slots::new(BATCHES_MAX, BATCHES_PER_PEER_MAX),
             outgoing: Slots::new(TRANSFERS_MAX, TRANSFERS_PER_PEER_MAX),
             gives: Slots::new(TRANSFERS_MAX, GIVES_PER_PEER_MAX),
             pace: Pace { meter: Meter::new(rates.repair), waited_for: Arc::default() },
@@ -83,7 +86,7 @@ impl Transfers {
 
     /// Whether an object is on its way, in or out.
     pub fn are_running(&self) -> bool {
-        [&self.incoming, &self.batches, &self.outgoing, &self.gives]
+        [&self.incoming, &self.batches, &self.passes, &self.outgoing, &self.gives]
             .iter()
             .any(|slots| slots.all.available_permits() < slots.most)
     }
@@ -226,9 +229,9 @@ impl Drop for Slot {
 const TRANSFERS_MAX: usize = 128;
 /// The transfers of one peer among these: it cannot keep all others out.
 const TRANSFERS_PER_PEER_MAX: usize = TRANSFERS_MAX / 4;
-/// The batches that come in at the same time, and those of one peer among them.
-const BATCHES_MAX: usize = 32;
-const BATCHES_PER_PEER_MAX: usize = BATCHES_MAX / 4;
+/// The batches that come in, or are passed on, at the same time, and those of one peer among them.
+const BATCHES_MAX: usize = 16;
+const BATCHES_PER_PEER_MAX: usize = BATCHES_MAX / 2;
 /// The transfers to one peer among those that this peer gives on its own.
 pub(super) const GIVES_PER_PEER_MAX: usize = 8;
 /// The longest wait of a slice for its turn.

@@ -226,7 +226,7 @@ async fn copy_group<E: Env>(
     let given = if found.owner.position == env.view().me.position {
         keep_own_batch(env, &objects, &bytes, hear).await
     } else {
-        give_batch(env, &found.owner, &objects, &bytes, StoreRole::Owner, hear).await
+        give_batch(env, &found.owner, &objects, bytes, StoreRole::Owner, hear).await
     };
     if let Err(reason) = given {
         tracing::debug!(owner = %env.named(&found.owner.position), %reason, "a batch was not taken whole");

@@ -1,0 +1,199 @@
+"""Measures Quoit beside other programs that move a large file over loopback; called by scripts/bench.sh.
+
+Each round makes a new file of random bytes and a new ring of four peers with three copies, and runs each program once,
+so that all of them meet the same machine. Writes a table (table.md), a bar chart (speed.svg) and all figures
+(rounds.json) to the folder of --out.
+
+  request     a peer without a copy brings the file: encrypted, hashed, on disk and synced
+  store       `quoit store --wait all` at a replica that is not the owner: three durable copies
+  rsync       from an rsync daemon with --fsync --whole-file: one copy, not encrypted, not hashed
+  sendme      `sendme receive` from `sendme send` (iroh): encrypted, hashed, to disk
+  raw QUIC    one stream from memory to memory, with packets of at most 6,500 and of 1,452 bytes
+
+Speed is that of the one file, whatever the number of copies. Processor time is that of all processes that take part.
+Memory is the most that any one of them had resident.
+"""
+import argparse, json, os, re, shutil, statistics, subprocess, sys, tempfile, threading, time
+
+import measure
+
+
+class Watch:
+    """The most memory and the processor time of a process and its children, while this is open."""
+
+    def __init__(self, pid):
+        self.pid, self.peak, self.cpu, self.ended = pid, 0.0, {}, threading.Event()
+        self.thread = threading.Thread(target=self.look_again, daemon=True)
+
+    def __enter__(self):
+        self.look()
+        self.before = dict(self.cpu)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.ended.set()
+        self.thread.join()
+        self.look()
+
+    def look_again(self):
+        while not self.ended.wait(0.02):
+            self.look()
+
+    def look(self):
+        for pid in [self.pid, *children(self.pid)]:
+            try:
+                with open(f"/proc/{pid}/status") as status:
+                    found = re.search(r"VmHWM:\s+(\d+)", status.read())
+                with open(f"/proc/{pid}/stat") as stat:
+                    fields = stat.read().rsplit(")", 1)[1].split()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            self.peak = max(self.peak, int(found.group(1)) / 1024 if found else 0)
+            self.cpu[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def cpu_seconds(self):
+        return sum(self.cpu.values()) - sum(self.before.values())
+
+
+def children(pid):
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as listed:
+            return [int(child) for child in listed.read().split()]
+    except FileNotFoundError:
+        return []
+
+
+def run(command, **options):
+    """Runs a program to its end: seconds, processor seconds, and its peak in MiB."""
+    begin = time.monotonic()
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
+    _, status, usage = os.wait4(child.pid, 0)
+    took, child.returncode = time.monotonic() - begin, os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        sys.exit(f"{command} failed")
+    return took, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+def quoit(options):
+    """The figures of Quoit and of rsync with the same file."""
+    ring = measure.Ring(argparse.Namespace(**{**vars(options), "user": None}))
+    try:
+        figures = measure.bulk_round(ring, options, with_rsync=True)
+    finally:
+        ring.end()
+    names = {"request": "quoit request", "store": "quoit store, three copies", "rsync": "rsync daemon, fsync"}
+    return {name: figures[key] for key, name in names.items() if key in figures}
+
+
+def raw(options):
+    figures = {}
+    env = {**os.environ, "QUOIT_BENCH_JSON": "1"}
+    child = subprocess.Popen([options.stream], stdout=subprocess.PIPE, text=True, env=env)
+    with Watch(child.pid) as watch:
+        lines = child.stdout.read().splitlines()
+    if child.wait():
+        sys.exit("the raw stream failed")
+    for line in lines:
+        found = json.loads(line)
+        share = options.mebibytes * (1 << 20) / found["bytes"]
+        name = f"raw QUIC, packets of {found['packet_bytes_max']:,} bytes"
+        figures[name] = (found["took_s"] * share, found["cpu_s"] * share, watch.peak)
+    return figures
+
+
+def sendme(options):
+    if not shutil.which("sendme"):
+        return {}
+    with tempfile.TemporaryDirectory(dir=options.root, prefix="quoit-bench-") as root:
+        there, here = os.path.join(root, "there"), os.path.join(root, "here")
+        os.mkdir(there)
+        os.mkdir(here)
+        measure.noise(os.path.join(there, "big"), options.mebibytes)
+        os.sync()
+        sender = subprocess.Popen(["sendme", "send", "big"], cwd=there, stdin=subprocess.DEVNULL,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        try:
+            ticket = next((m.group(1) for m in (re.search(r"sendme receive (\S+)", line) for line in sender.stdout)
+                           if m), None)
+            if ticket is None:
+                sys.exit("sendme send gave no ticket")
+            threading.Thread(target=sender.stdout.read, daemon=True).start()
+            with Watch(sender.pid) as watch:
+                took, cpu, peak = run(["sendme", "receive", ticket], cwd=here)
+        finally:
+            sender.terminate()
+            sender.wait()
+        if os.path.getsize(os.path.join(here, "big")) != options.mebibytes << 20:
+            sys.exit("sendme brought another file")
+    return {"sendme receive": (took, cpu + watch.cpu_seconds(), max(peak, watch.peak))}
+
+
+def table(figures, mebibytes):
+    gibibytes = mebibytes / 1024
+    lines = ["| what | MB/s, median | least to most | CPU s/GiB | peak memory of a process, MiB |",
+             "|---|---|---|---|---|"]
+    for name, rounds in figures.items():
+        rates = [mebibytes * 1.048576 / took for took, _, _ in rounds]
+        cpu = statistics.median(cpu for _, cpu, _ in rounds) / gibibytes
+        peak = max(peak for _, _, peak in rounds)
+        lines.append(f"| {name} | {statistics.median(rates):.0f} | {min(rates):.0f} to {max(rates):.0f} | {cpu:.1f} | "
+                     f"{f'{peak:.0f}' if peak else '–'} |")
+    return "\n".join(lines) + "\n"
+
+
+def chart(figures, mebibytes):
+    """Bars of the median speeds, with the spread as a line."""
+    rows = [(name, [mebibytes * 1.048576 / took for took, _, _ in rounds]) for name, rounds in figures.items()]
+    most, left, width, step = max(max(rates) for _, rates in rows), 250, 420, 34
+    height = step * len(rows) + 50
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 90}" height="{height}" '
+             'font-family="sans-serif" font-size="13">', '<rect width="100%" height="100%" fill="white"/>',
+             f'<text x="10" y="22" font-size="15">One file of {mebibytes} MiB over loopback, MB/s (median; line: least to '
+             'most)</text>']
+    for i, (name, rates) in enumerate(rows):
+        top, at = 40 + i * step, lambda rate: left + width * rate / most
+        colour = "#2a6f97" if name.startswith("quoit") else "#a9b4bd"
+        middle = statistics.median(rates)
+        parts += [f'<text x="{left - 8}" y="{top + 16}" text-anchor="end">{name}</text>',
+                  f'<rect x="{left}" y="{top}" width="{at(middle) - left:.1f}" height="22" fill="{colour}"/>',
+                  f'<line x1="{at(min(rates)):.1f}" x2="{at(max(rates)):.1f}" y1="{top + 11}" y2="{top + 11}" '
+                  'stroke="black" stroke-width="1.5"/>',
+                  f'<text x="{at(max(rates)) + 6:.1f}" y="{top + 16}">{middle:.0f}</text>']
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--mebibytes", type=int, default=1024)
+    parser.add_argument("--base-port", type=int, default=21000)
+    parser.add_argument("--root", help="the folder for files and peers [default: the system's]")
+    parser.add_argument("--out", default="target/bench")
+    parser.add_argument("--bin", default="target/release/quoit")
+    parser.add_argument("--stream", required=True, help="the program of benches/stream.rs")
+    options = parser.parse_args()
+    for program, how in (("rsync", "your system's packages"), ("sendme", "cargo install sendme")):
+        if not shutil.which(program):
+            print(f"NOT MEASURED: {program} is not installed ({how})", file=sys.stderr)
+    os.makedirs(options.out, exist_ok=True)
+    figures = {}
+    for round_ in range(options.rounds):
+        print(f"round {round_ + 1} of {options.rounds}", file=sys.stderr)
+        programs = [quoit, raw, sendme]
+        for program in programs if round_ % 2 == 0 else programs[::-1]:
+            for name, figure in program(options).items():
+                figures.setdefault(name, []).append(figure)
+        order = sorted(figures, key=lambda name: (not name.startswith("quoit"), name))
+        figures = {name: figures[name] for name in order}
+        for file, text in (("table.md", table(figures, options.mebibytes)),
+                           ("speed.svg", chart(figures, options.mebibytes)),
+                           ("rounds.json", json.dumps(figures, indent=1) + "\n")):
+            with open(os.path.join(options.out, file), "w") as out:
+                out.write(text)
+    print(table(figures, options.mebibytes), end="")
+    print(f"\nA chart and all rounds are in {options.out}.")
+
+
+if __name__ == "__main__":
+    main()
