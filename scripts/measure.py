@@ -271,8 +271,11 @@ def holders(ring, options):
             os.remove(path)
         for number in numbers:
             ring.peers[number].kill()
+        # Peers that come back wait for each other.
         for number in numbers:
-            ring.run(number, "--upload-rate", str(limit))
+            ring.peers[number] = Peer(ring, number, "run", "--upload-rate", str(limit))
+        for peer in ring.peers.values():
+            peer.wait_for(r" is active")
         settle(ring)
         ratios, rates = [], []
         for name, content, reader in wanted:

@@ -7,7 +7,7 @@
 //! | 0 | 8 | `QUOITK1\n`: the format and its version |
 //! | 8 | 32 | the content id of the object |
 //! | 40 | 8 | the length of the object |
-//! | 48 | 8 | 1 if the chunks came in any order, so that the part may have holes; else 0 |
+//! | 48 | 8 | 1 if the chunks came in any order, so that the part may have holes, else 0; and 2 more while a transfer is under way |
 //! | 56 | 56 | the stamp of the part: device, inode, length, seconds and nanoseconds of mtime and of ctime |
 //! | 112 | 8 | the first bytes of SHA-256 of the 56 bytes before |
 //! | 120 | – | runs, one behind the other |
@@ -24,7 +24,9 @@
 //! The bytes of a chunk are synced before its run is written, and the run is synced too. The stamp is written after each
 //! chunk and not synced: it survives a kill of the process, but perhaps no loss of power. While it is the stamp that the
 //! part has, the runs are believed. If it is another one, somebody else may have written to the part; then a run only
-//! says which chunks are worth checking. The first run that is damaged ends the list.
+//! says which chunks are worth checking. A process that is killed in the middle has written a little after it noted the
+//! last stamp: then the part must be the same file, with times at most [`UNDER_WAY_S`] later. The first run that is damaged
+//! ends the list.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -109,17 +111,28 @@ impl Marks {
         parse(&bytes, content, length, part).unwrap_or_default()
     }
 
-    /// The marks of a transfer that begins, or goes on from what was kept.
-    pub fn begin(layout: &Layout, content: &ContentId, length: u64, scattered: bool, kept: &Kept) -> Marks {
+    /// The marks of a transfer that begins, or goes on from what was kept. Marks that are not gone on with are removed for
+    /// good: after a loss of power they would speak of a part that is another one by then.
+    ///
+    /// # Errors
+    /// The errors of the disk.
+    pub fn begin(
+        layout: &Layout,
+        content: &ContentId,
+        length: u64,
+        scattered: bool,
+        kept: &Kept,
+    ) -> Result<Marks> {
         let path = layout.marks(content);
         let goes_on = kept.trusted && kept.scattered == scattered;
         // Marks that cannot be opened are written anew.
         let file = if goes_on { layout.disk.open(&path, Access::Update).ok() } else { None };
-        if file.is_none() {
-            layout.remove_quietly(&path);
+        if file.is_none() && layout.disk.stat(&path).is_ok() {
+            layout.disk.remove(&path).during("remove", &path)?;
+            layout.sync_dir(&layout.incoming())?;
         }
         let end = if file.is_some() { kept.end } else { HEADER_BYTES };
-        Marks { content: *content, length, scattered, path, file, end, named: false }
+        Ok(Marks { content: *content, length, scattered, path, file, end, named: false })
     }
 
     /// Whether there is a file, so that runs that it has need not be written again.
@@ -135,10 +148,11 @@ impl Marks {
         Ok(())
     }
 
-    /// Notes the stamp that the part has now. Not synced.
-    pub fn stamp(&mut self, part: &Stamp) {
+    /// Notes the stamp that the part has now, and whether the transfer is `under_way`. Not synced.
+    pub fn stamp(&mut self, part: &Stamp, under_way: bool) {
+        let noted = [self.flags(under_way).to_vec(), stamp_bytes(part)].concat();
         if let Some(file) = &self.file
-            && let Err(error) = file.write_all_at(&stamp_bytes(part), STAMP_AT)
+            && let Err(error) = file.write_all_at(&noted, FLAGS_AT)
         {
             tracing::debug!(%error, "the stamp of a part was not noted");
         }
@@ -173,9 +187,14 @@ impl Marks {
         let mut bytes = MAGIC.to_vec();
         bytes.extend(self.content.0);
         bytes.extend(self.length.to_be_bytes());
-        bytes.extend(u64::from(self.scattered).to_be_bytes());
+        bytes.extend(self.flags(true));
         bytes.extend(stamp_bytes(part));
         bytes
+    }
+
+    fn flags(&self, under_way: bool) -> [u8; 8] {
+        let scattered = if self.scattered { SCATTERED } else { 0 };
+        (scattered | if under_way { UNDER_WAY } else { 0 }).to_be_bytes()
     }
 }
 
@@ -206,8 +225,10 @@ fn parse(bytes: &[u8], content: &ContentId, length: u64, part: &Stamp) -> Option
     if &header[..8] != MAGIC || header[8..40] != content.0 || number(40)? != length {
         return None;
     }
-    let trusted = header[STAMP_AT as usize..] == stamp_bytes(part)[..];
-    let mut kept = Kept { scattered: number(48)? == 1, trusted, end: HEADER_BYTES, ..Kept::default() };
+    let (flags, noted) = (number(FLAGS_AT as usize)?, &header[STAMP_AT as usize..]);
+    let trusted = noted == stamp_bytes(part) || (flags & UNDER_WAY != 0 && is_little_later(noted, part));
+    let scattered = flags & SCATTERED != 0;
+    let mut kept = Kept { scattered, trusted, end: HEADER_BYTES, ..Kept::default() };
     while let Some((run, bytes)) = parse_run(rest) {
         kept.runs.push(run);
         kept.end += bytes as u64;
@@ -248,6 +269,18 @@ fn stamp_bytes(stamp: &Stamp) -> Vec<u8> {
     bytes
 }
 
+/// Whether a part is the file of this noted stamp, as the process left it that was killed in the middle of a write.
+fn is_little_later(noted: &[u8], part: &Stamp) -> bool {
+    let Some((stamp, check)) = noted.split_at_checked(STAMP_BYTES) else { return false };
+    let numbers: Vec<i64> = stamp.as_chunks::<8>().0.iter().map(|bytes| i64::from_be_bytes(*bytes)).collect();
+    let [device, inode, _, modified, _, changed, _] = numbers[..] else { return false };
+    check == check_of(stamp)
+        && (device as u64, inode as u64) == (part.device, part.inode)
+        && [(modified, part.modified.0), (changed, part.changed.0)]
+            .iter()
+            .all(|(noted, found)| (0..=UNDER_WAY_S).contains(&found.saturating_sub(*noted)))
+}
+
 fn check_of(bytes: &[u8]) -> [u8; CHECK_BYTES] {
     std::array::from_fn(|i| sha256(bytes)[i])
 }
@@ -258,7 +291,13 @@ pub(super) fn is_harmless(error: &BlobError) -> bool {
 }
 
 const MAGIC: &[u8; 8] = b"QUOITK1\n";
+const FLAGS_AT: u64 = 48;
+const SCATTERED: u64 = 1;
+const UNDER_WAY: u64 = 2;
 const STAMP_AT: u64 = 56;
+const STAMP_BYTES: usize = 56;
+/// How many seconds later than the noted stamp the times of a part may be that a killed process left.
+const UNDER_WAY_S: i64 = 2;
 const HEADER_BYTES: u64 = 120;
 const CHECK_BYTES: usize = 8;
 /// The most chunks of one run.
@@ -306,7 +345,7 @@ mod tests {
         );
         let bytes = file(&runs);
         assert_eq!(bytes[..8], *b"QUOITK1\n");
-        assert_eq!((bytes[47], bytes[55], bytes[63], bytes[71], bytes[111]), (0, 1, 1, 2, 7));
+        assert_eq!((bytes[47], bytes[55], bytes[63], bytes[71], bytes[111]), (0, 3, 1, 2, 7));
         assert_eq!(bytes[120..132], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3]);
         let kept = read(&bytes, &stamp()).unwrap();
         assert!(kept.trusted && kept.scattered && kept.runs == runs && kept.end == bytes.len() as u64);
@@ -314,10 +353,29 @@ mod tests {
         assert_eq!((kept.bytes(u64::MAX), kept.bytes(5)), (6 * CHUNK_BYTES, 5));
     }
 
+    /// Goal: the marks of a killed process are trusted if the part is the same file, written a moment later.
+    #[test]
+    fn a_process_that_was_killed_wrote_a_little_later() {
+        let bytes = file(&runs_of([0, 1, 5], state));
+        let own = stamp();
+        for (found, trusted) in [
+            (Stamp { length: 4, modified: (6, 0), changed: (8, 9), ..own }, true),
+            (Stamp { modified: (7, 0), ..own }, false),
+            (Stamp { changed: (9, 0), ..own }, false),
+            (Stamp { modified: (3, 9), ..own }, false),
+            (Stamp { inode: 3, ..own }, false),
+            (Stamp { device: 2, ..own }, false),
+        ] {
+            assert_eq!(read(&bytes, &found).unwrap().trusted, trusted, "{found:?}");
+        }
+    }
+
     /// Goal: a part with another stamp is not trusted, and damage ends the list, wherever it is.
     #[test]
     fn other_stamps_and_damage() {
-        let bytes = file(&runs_of([0, 1, 5], state));
+        let mut bytes = file(&runs_of([0, 1, 5], state));
+        // No transfer is under way.
+        bytes[55] = 1;
         let own = stamp();
         for other in [
             Stamp { device: 2, ..own },

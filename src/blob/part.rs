@@ -30,6 +30,18 @@ pub(super) struct Part {
     claim: Claim,
 }
 
+impl Drop for Part {
+    /// Nobody writes to the file from now on: a later stamp is that of somebody else.
+    fn drop(&mut self) {
+        let mut marks = self.marks();
+        if marks.is_begun()
+            && let Ok(stamp) = self.file.stamp()
+        {
+            marks.stamp(&stamp, false);
+        }
+    }
+}
+
 impl Part {
     /// Opens or creates the part of an object of this length; `scattered` if its chunks come in any order. Returns what
     /// is marked of it too.
@@ -55,8 +67,8 @@ impl Part {
         let there = there.map_or(0, |part| part.length);
         let here = if kept.scattered { kept.bytes(there) } else { there };
         let promise = Mutex::new(store.promise(length, here)?);
+        let marks = Mutex::new(Marks::begin(layout, &content, length, scattered, &kept)?);
         let file = open_file(store, &content, length)?;
-        let marks = Mutex::new(Marks::begin(layout, &content, length, scattered, &kept));
         let part = Part { store: store.clone(), content, length, file, marks, promise, claim };
         // Opening may have changed the mode.
         part.note_stamp();
@@ -75,7 +87,7 @@ impl Part {
         if marks.is_begun()
             && let Ok(stamp) = self.file.stamp()
         {
-            marks.stamp(&stamp);
+            marks.stamp(&stamp, true);
         }
     }
 
