@@ -126,21 +126,22 @@ async fn find_identity_in_time(
     options: &StartOptions,
     notice: &Notice<'_>,
 ) -> Result<(Folders, Found), StartError> {
-    let mut told = false;
+    let (mut told, mut occupied) = (false, None);
     loop {
         let asked = options.clone();
         match spawn_blocking(move || find_identity(&asked)).await {
             Err(StartError::ClockNotSet { now, begin }) => {
+                // Meanwhile other processes see that the peer has been started.
+                if occupied.is_none() {
+                    let asked = options.clone();
+                    let dir = move || data_dir_of(&asked, None).ok().flatten();
+                    occupied = spawn_blocking(move || occupy(&dir()?)).await;
+                }
                 if !told {
                     notice(&StartNotice::ClockNotSet { now, begin });
                     told = true;
                 }
-                // Meanwhile other processes see that the peer has been started.
-                let asked = options.clone();
-                let dir = move || data_dir_of(&asked, None).ok().flatten();
-                let occupied = spawn_blocking(move || occupy(&dir()?)).await;
                 tokio::time::sleep(CLOCK_RETRY).await;
-                drop(occupied);
             }
             found => return found,
         }
