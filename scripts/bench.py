@@ -45,12 +45,10 @@ class Watch:
             try:
                 with open(f"/proc/{pid}/status") as status:
                     found = re.search(r"VmHWM:\s+(\d+)", status.read())
-                with open(f"/proc/{pid}/stat") as stat:
-                    fields = stat.read().rsplit(")", 1)[1].split()
+                self.cpu[pid] = measure.cpu_seconds(pid)[0]
             except (FileNotFoundError, ProcessLookupError):
                 continue
             self.peak = max(self.peak, int(found.group(1)) / 1024 if found else 0)
-            self.cpu[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def cpu_seconds(self):
         return sum(self.cpu.values()) - sum(self.before.values())
@@ -62,17 +60,6 @@ def children(pid):
             return [int(child) for child in listed.read().split()]
     except FileNotFoundError:
         return []
-
-
-def run(command, **options):
-    """Runs a program to its end: seconds, processor seconds, and its peak in MiB."""
-    begin = time.monotonic()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
-    _, status, usage = os.wait4(child.pid, 0)
-    took, child.returncode = time.monotonic() - begin, os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        sys.exit(f"{command} failed")
-    return took, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 def quoit(options):
@@ -120,7 +107,7 @@ def sendme(options):
                 sys.exit("sendme send gave no ticket")
             threading.Thread(target=sender.stdout.read, daemon=True).start()
             with Watch(sender.pid) as watch:
-                took, cpu, peak = run(["sendme", "receive", ticket], cwd=here)
+                took, cpu, peak = measure.run_to_end(["sendme", "receive", ticket], cwd=here)
         finally:
             sender.terminate()
             sender.wait()

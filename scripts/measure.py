@@ -377,15 +377,10 @@ def bulk_round(ring, options, with_rsync):
     def measured(peer, *command):
         for each in ring.peers.values():
             each.forget_peak()
-        before, begin = sum(each.cpu_seconds() for each in ring.peers.values()), time.monotonic()
-        client = subprocess.Popen([ring.bin, *command, "--data-dir", peer.dir, "--certs-dir",
-                                   os.path.join(ring.root, "certs")], stdout=subprocess.DEVNULL, **ring.as_user)
-        _, status, usage = os.wait4(client.pid, 0)
-        took = time.monotonic() - begin
-        client.returncode = os.waitstatus_to_exitcode(status)
-        if client.returncode:
-            sys.exit(f"{command} failed")
-        cpu = sum(each.cpu_seconds() for each in ring.peers.values()) - before + usage.ru_utime + usage.ru_stime
+        before = sum(each.cpu_seconds() for each in ring.peers.values())
+        took, cpu, _ = run_to_end([ring.bin, *command, "--data-dir", peer.dir, "--certs-dir",
+                                   os.path.join(ring.root, "certs")], **ring.as_user)
+        cpu += sum(each.cpu_seconds() for each in ring.peers.values()) - before
         return took, cpu, max(each.peak_mib() for each in ring.peers.values())
 
     def same(copy):
@@ -409,14 +404,11 @@ def bulk_round(ring, options, with_rsync):
     if with_rsync and (daemon := rsync_daemon(ring)[0]):
         os.sync()
         os.rename(path, os.path.join(ring.root, "rsync", "big"))
-        before, begin = sum(cpu_seconds(daemon.pid)), time.monotonic()
-        client = subprocess.Popen(["rsync", "--fsync", "--whole-file",
+        before = sum(cpu_seconds(daemon.pid))
+        took, cpu, _ = run_to_end(["rsync", "--fsync", "--whole-file",
                                    f"rsync://127.0.0.1:{ring.base_port - 1}/here/big", copy])
-        _, _, usage = os.wait4(client.pid, 0)
-        took = time.monotonic() - begin
-        client.returncode = 0
         time.sleep(0.3)  # the daemon collects its child
-        figures["rsync"] = (took, sum(cpu_seconds(daemon.pid)) - before + usage.ru_utime + usage.ru_stime, 0)
+        figures["rsync"] = (took, cpu + sum(cpu_seconds(daemon.pid)) - before, 0)
         daemon.terminate()
         daemon.wait()
     return figures
@@ -448,6 +440,17 @@ def pings_until(peer, numbers, ended):
         lines = [re.match(r"  \d  ([\d.]+) ms", line) for at_, line in list(peer.out) if at_ >= begin]
         trips += [float(line.group(1)) for line in lines if line]
     return trips
+
+
+def run_to_end(command, **options):
+    """Runs a program: the seconds that it took, its processor seconds, and its peak resident memory in MiB."""
+    begin = time.monotonic()
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, **options)
+    _, status, usage = os.wait4(child.pid, 0)
+    took, child.returncode = time.monotonic() - begin, os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        sys.exit(f"{command} failed")
+    return took, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 def cpu_seconds(pid):

@@ -27,10 +27,10 @@ pub struct ChunkReceiver {
 
 /// Why a transfer takes no more chunks.
 enum Closed {
-    /// It became an object, or was given up.
+    /// The chunks became an object, or the receiver gave the transfer up.
     Ended,
-    /// A write failed, with this error of the system.
-    Failed(std::io::ErrorKind, Option<i32>),
+    /// A write failed, for this reason.
+    Failed(BlobError),
 }
 
 struct State {
@@ -100,8 +100,9 @@ impl ChunkReceiver {
         let cache = Cache::for_length(self.part.length);
         if let Err(source) = self.part.file.write_pieces_at(&mut slices, index * CHUNK_BYTES, cache) {
             drop(closed);
-            self.close(Closed::Failed(source.kind(), source.raw_os_error()));
-            return Err(self.part.abandon(source));
+            let error = self.part.abandon(source);
+            self.close(Closed::Failed(error.again()));
+            return Err(error);
         }
         let runs = self.add(&linked, length);
         self.part.note_stamp();
@@ -139,9 +140,10 @@ impl ChunkReceiver {
 
     /// The error for chunks that come later. After a failed write it is the same for all of them.
     fn refusal(&self, closed: &Closed) -> BlobError {
-        let Closed::Failed(kind, code) = closed else { return self.incomplete() };
-        let source = code.map_or_else(|| (*kind).into(), std::io::Error::from_raw_os_error);
-        BlobError::Io { doing: "write", path: self.path(), source }
+        match closed {
+            Closed::Ended => self.incomplete(),
+            Closed::Failed(error) => error.again(),
+        }
     }
 
     /// Finds the chunks that are here from an earlier transfer. Marked chunks are believed while nobody else has written

@@ -208,10 +208,6 @@ pub enum BlobError {
 impl BlobError {
     /// The same failure, for another object that it concerns, too.
     pub(super) fn again(&self) -> BlobError {
-        let same = |source: &io::Error| match source.raw_os_error() {
-            Some(code) => io::Error::from_raw_os_error(code),
-            None => io::Error::new(source.kind(), source.to_string()),
-        };
         match self {
             BlobError::Io { doing, path, source } => {
                 BlobError::Io { doing, path: path.clone(), source: same(source) }
@@ -255,6 +251,14 @@ pub(super) trait IoContext<T> {
 impl<T> IoContext<T> for io::Result<T> {
     fn during(self, doing: &'static str, path: &Path) -> Result<T> {
         self.map_err(|source| BlobError::Io { doing, path: path.to_owned(), source })
+    }
+}
+
+/// The same error of the system, for another thread or object that it concerns, too.
+pub(super) fn same(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::error::{BlobError, Result};
+use super::error::{BlobError, Result, same};
 use crate::id::ContentId;
 use crate::outboard::Outboard;
 
@@ -21,13 +21,11 @@ struct Flight {
 }
 
 /// Why a hash failed, for each thread that waited for it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Failure {
     doing: &'static str,
     path: PathBuf,
-    kind: io::ErrorKind,
-    code: Option<i32>,
-    text: String,
+    source: io::Error,
 }
 
 impl Flights {
@@ -55,7 +53,7 @@ impl Flights {
         });
         match own {
             Some(error) => Err(error),
-            None => outcome.clone().map_err(Failure::into_error),
+            None => outcome.as_ref().map_err(Failure::to_error).cloned(),
         }
     }
 
@@ -88,20 +86,18 @@ impl Drop for Landing<'_> {
 
 impl Failure {
     fn of(content: &ContentId, error: &BlobError) -> Failure {
-        let (doing, path, kind, code) = match error {
+        match error {
             BlobError::Io { doing, path, source } => {
-                (*doing, path.clone(), source.kind(), source.raw_os_error())
+                Failure { doing, path: path.clone(), source: same(source) }
             }
-            _ => ("check", content.to_string().into(), io::ErrorKind::Other, None),
-        };
-        Failure { doing, path, kind, code, text: error.to_string() }
+            _ => {
+                let source = io::Error::other(error.to_string());
+                Failure { doing: "check", path: content.to_string().into(), source }
+            }
+        }
     }
 
-    fn into_error(self) -> BlobError {
-        let source = match self.code {
-            Some(code) => io::Error::from_raw_os_error(code),
-            None => io::Error::new(self.kind, self.text),
-        };
-        BlobError::Io { doing: self.doing, path: self.path, source }
+    fn to_error(&self) -> BlobError {
+        BlobError::Io { doing: self.doing, path: self.path.clone(), source: same(&self.source) }
     }
 }

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::disk::DiskFile;
-use super::error::{BlobError, IoContext, Result};
+use super::error::{IoContext, Result};
 use super::layout::Layout;
 use super::tables::Kind;
 use crate::id::{ContentId, FileName};
@@ -93,36 +93,7 @@ struct Segment {
 }
 
 /// The outcome of a group: the segment that has it, or the reason why none has.
-type Outcome = OnceLock<std::result::Result<u64, Failure>>;
-
-/// Why a group was not written, for each thread that waited for it.
-#[derive(Debug, Clone, Copy)]
-struct Failure {
-    kind: io::ErrorKind,
-    code: Option<i32>,
-    in_sync: bool,
-}
-
-impl Failure {
-    fn of(error: &BlobError) -> Failure {
-        let in_sync = matches!(error, BlobError::Sync { .. });
-        match error {
-            BlobError::Io { source, .. } | BlobError::Sync { source, .. } => {
-                Failure { kind: source.kind(), code: source.raw_os_error(), in_sync }
-            }
-            _ => Failure { kind: io::ErrorKind::Other, code: None, in_sync },
-        }
-    }
-
-    fn into_error(self, path: PathBuf) -> BlobError {
-        let source = self.code.map_or_else(|| self.kind.into(), io::Error::from_raw_os_error);
-        if self.in_sync {
-            BlobError::Sync { path, source }
-        } else {
-            BlobError::Io { doing: "write", path, source }
-        }
-    }
-}
+type Outcome = OnceLock<Result<u64>>;
 
 /// Entries that are durable in the journal. Until it is dropped, their segment stays.
 pub(super) struct Journaled<'a> {
@@ -187,7 +158,7 @@ impl Journal {
             if let Some(outcome) = group.get() {
                 return match outcome {
                     Ok(number) => Ok(Journaled { journal: self, number: *number }),
-                    Err(failure) => Err(failure.into_error(self.layout.journal())),
+                    Err(error) => Err(error.again()),
                 };
             }
             state = match state.writing {
@@ -224,7 +195,7 @@ impl Journal {
             Err(error) => {
                 // The next entries go to a new segment, so that nothing of these comes before them.
                 state.next += 1;
-                Err(Failure::of(&error))
+                Err(error)
             }
         };
         let _ = turn.outcome.set(outcome);
@@ -356,7 +327,8 @@ struct Turn<'a> {
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         // Still open only after a panic.
-        let _ = self.outcome.set(Err(Failure { kind: io::ErrorKind::Other, code: None, in_sync: false }));
+        let broken_off = io::Error::other("the write was broken off");
+        let _ = self.outcome.set(Err(broken_off).during("write", &self.journal.layout.journal()));
         self.journal.lock().writing = false;
         self.journal.changed.notify_all();
     }
@@ -473,8 +445,8 @@ fn path(layout: &Layout, number: u64) -> PathBuf {
     layout.journal().join(format!("{number:010}{SEGMENT_SUFFIX}"))
 }
 
-/// The longest object that goes through the journal. A longer one is written once, and synced by itself.
-pub(super) const JOURNALED_BYTES_MAX: u64 = 64 << 10;
+/// The longest object that goes through the journal: one of a batch. A longer one is written once, and synced by itself.
+pub(super) const JOURNALED_BYTES_MAX: u64 = limits::BATCHED_OBJECT_BYTES_MAX;
 
 /// The first bytes of a segment: its format and version.
 const HEADER: &[u8; 8] = b"QUOITJ1\n";

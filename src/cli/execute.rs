@@ -256,24 +256,21 @@ impl Executor<'_> {
         FAILED
     }
 
-    /// Stores every file, several at once, and tells the results in the order of the files; returns the worst exit code.
+    /// Stores every file, several at once unless one is standard input, or every directory. Tells the results in their
+    /// order; returns the worst exit code.
     async fn store(&self, args: &StoreArgs) -> u8 {
         let options = match args.options() {
             Ok(options) => options,
             Err(why) => return self.fail(&Failure::new(why)),
         };
-        if args.recursive {
-            let mut code = DONE;
-            for path in &args.files {
-                code = code.max(self.store_directory(path, &options, args).await);
-            }
-            return code;
-        }
         let of_input = args.files.iter().any(|path| path.as_os_str() == STANDARD_INPUT);
-        if of_input || args.files.len() == 1 {
+        if args.recursive || of_input || args.files.len() == 1 {
             let mut code = DONE;
             for path in &args.files {
-                code = code.max(self.store_one(path, &options, args.output.json).await);
+                code = code.max(match args.recursive {
+                    true => self.store_directory(path, &options, args).await,
+                    false => self.store_one(path, &options, args.output.json).await,
+                });
             }
             return code;
         }

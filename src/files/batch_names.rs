@@ -65,8 +65,8 @@ pub(super) async fn write_records<E: Env>(
     written
 }
 
-/// For each of these names the record that a new one is to replace, which is the owner's: `Some(None)` if there is none.
-/// `None` if that cannot be told, or the owner lacks it.
+/// Looks up, for each of these names, the owner's record, which a new one is to replace: `Some(None)` if there is no record,
+/// `None` if too few peers answer, or the owner lacks the newest record.
 async fn currents_of<E: Env>(
     env: &Arc<E>,
     found: &Found,

@@ -83,7 +83,7 @@ async fn store_together<E: Env>(env: &Arc<E>, orders: &[BatchOrder<E>]) -> Vec<O
         durable.extend(group);
     }
     let mut named = Together::new();
-    for group in groups(env, durable, |(item, _): &(Item<E>, Copies)| item.name.key()).await {
+    for group in groups(env, durable, |(item, _): &(Item<E>, Copies)| item.name().key()).await {
         named.add(name_group(env, group, wanted));
     }
     while let Some(group) = named.next().await {
@@ -97,12 +97,15 @@ async fn store_together<E: Env>(env: &Arc<E>, orders: &[BatchOrder<E>]) -> Vec<O
 /// One object on its way in a batch.
 struct Item<E: Env> {
     index: usize,
-    name: FileName,
     batched: BatchedObject,
     bytes: Pieces<E>,
 }
 
 impl<E: Env> Item<E> {
+    fn name(&self) -> &FileName {
+        &self.batched.link.name
+    }
+
     /// The objects that can go in batches: small ones, each content and each name once.
     async fn take(env: &Arc<E>, orders: &[BatchOrder<E>]) -> Vec<Item<E>> {
         let (mut contents, mut names) = (BTreeSet::<ContentId>::new(), BTreeSet::new());
@@ -125,7 +128,7 @@ impl<E: Env> Item<E> {
             names.insert(name.clone());
             let link = Link { name: name.clone(), clock: env.next_clock() };
             let batched = BatchedObject { object: *object, link };
-            items.push(Item { index, name: name.clone(), batched, bytes });
+            items.push(Item { index, batched, bytes });
         }
         items
     }
@@ -250,16 +253,16 @@ async fn name_group<E: Env>(
     wanted: CopiesWanted,
 ) -> Vec<(usize, Stored)> {
     let edit = |(item, _): &(Item<E>, Copies)| {
-        (item.name.clone(), NameEdit::from(target_of(&item.batched.object, false)))
+        (item.name().clone(), NameEdit::from(target_of(&item.batched.object, false)))
     };
     let written = write_records(env.clone(), group.items.iter().map(edit).collect()).await;
     let Some((first, _)) = group.items.first() else { return Vec::new() };
-    let first = first.name.key();
+    let first = first.name().key();
     let Ok(found) = find(env, first, 0).await else { return Vec::new() };
     let view = env.view();
     let mut stored = Vec::new();
     for ((item, copies), written) in group.items.into_iter().zip(written) {
-        let key = item.name.key();
+        let key = item.name().key();
         let is_owned = key == first || found.owns(&key);
         let is_enough =
             |written: &Written| written.copies.acknowledge(&view, wanted.needed, &found.owner.position);

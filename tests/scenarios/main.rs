@@ -8,6 +8,7 @@
 //! `QUOIT_SEEDS=1000` widens the seeds of every test, `QUOIT_SEED=7` runs one alone. `QUOIT_LONG=1` makes the worlds as
 //! large and the time as long as the scenarios ask, which is for a release build and an evening.
 
+mod catches;
 mod churn;
 mod controls;
 mod corrupt;

@@ -65,8 +65,7 @@ impl Shared {
                         .await;
                 }
                 let client = stream.client().clone();
-                let timeout = Duration::from_millis(timeout_ms).min(StoreOptions::TIMEOUT_MAX);
-                let options = StoreOptions { name: None, wait, timeout, hash_again: false };
+                let options = options(wait, timeout_ms);
                 let stored = self.store_files_of(&client, files, &options);
                 let stored = while_heard(stream, &idle, stored).await?;
                 let told = stored.into_iter().map(|stored| match stored {

@@ -73,11 +73,7 @@ impl Keeper {
                 None
             }
             StorageRequest::StoreObject { object, .. } => {
-                let others: &[Position] = match lie {
-                    Lie::FalseHere => &[],
-                    Lie::FalseCopies => &[STRANGER],
-                    _ => return Some((stream, request)),
-                };
+                let Some(others) = claimed_with(lie) else { return Some((stream, request)) };
                 self.tell_lie();
                 self.false_copies.lock().insert(object.content);
                 let mut stream = stream;
@@ -91,11 +87,7 @@ impl Keeper {
                 None
             }
             StorageRequest::StoreBatch { objects, .. } => {
-                let others: &[Position] = match lie {
-                    Lie::FalseHere => &[],
-                    Lie::FalseCopies => &[STRANGER],
-                    _ => return Some((stream, request)),
-                };
+                let Some(others) = claimed_with(lie) else { return Some((stream, request)) };
                 self.tell_lie();
                 self.false_copies.lock().extend(objects.iter().map(|batched| batched.object.content));
                 let mut stream = stream;
@@ -245,6 +237,15 @@ fn corrupted(piece: Span) -> Span {
             bytes[middle] ^= 1;
             Span::Real(bytes.into())
         }
+    }
+}
+
+/// The peers whose copies this lie claims beside the liar's own; `None` if it claims none.
+fn claimed_with(lie: Lie) -> Option<&'static [Position]> {
+    match lie {
+        Lie::FalseHere => Some(&[]),
+        Lie::FalseCopies => Some(&[STRANGER]),
+        _ => None,
     }
 }
 

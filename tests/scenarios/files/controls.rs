@@ -18,6 +18,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use super::harness::{MINUTE, SECOND, just_after, keepers, members};
+use crate::catches::{TakeAway, each_is_caught};
 
 /// An adversary that plays against a ring from outside.
 struct Adversary {
@@ -433,10 +434,7 @@ impl Adversary {
     }
 }
 
-/// A law, by its name, with the switch that takes it away.
-type Control = (&'static str, fn(&mut Laws));
-
-const CONTROLS: [Control; 11] = [
+const CONTROLS: [(&str, TakeAway); 11] = [
     ("W copies", |laws| laws.w_copies = false),
     ("the owner looked up again", |laws| laws.owner_looked_up_again = false),
     ("synced first", |laws| laws.synced_first = false),
@@ -462,28 +460,7 @@ fn with_the_laws_nothing_is_lost() {
 /// all of them.
 #[test]
 fn without_a_law_the_oracle_sees_it() {
-    let count_all = std::env::var_os("QUOIT_COUNT").is_some();
-    let mut missed = Vec::new();
-    for (name, take_away) in CONTROLS {
-        let mut laws = Laws::default();
-        take_away(&mut laws);
-        let (mut caught, mut games, mut first) = (0, 0, None);
-        for seed in seeds(0..GAMES_MAX) {
-            games += 1;
-            if let Err(why) = play(seed, laws) {
-                caught += 1;
-                first = first.or(Some((seed, why)));
-                if !count_all {
-                    break;
-                }
-            }
-        }
-        println!("without \"{name}\": {caught} of {games} games; first {first:?}");
-        if caught == 0 {
-            missed.push(name);
-        }
-    }
-    assert!(missed.is_empty(), "nothing is seen without {missed:?}");
+    each_is_caught(&CONTROLS, GAMES_MAX, play);
 }
 
 /// One peer comes back from an old copy of its data directory, with a past incarnation. The result says whether the

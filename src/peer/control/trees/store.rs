@@ -19,7 +19,7 @@ use crate::peer::api::{
     BringError, Failure, Progress, StoreError, TreeOptions, TreePlan, TreeReport, Wanted,
 };
 use crate::peer::control::spool::spool;
-use crate::peer::flows::store::requestable;
+use crate::peer::flows::store::{forget, requestable};
 use crate::transport::spawn_blocking;
 use crate::tree::{Node, Tree, TreePath};
 use crate::wire::{Amount, ObjectInfo};
@@ -242,11 +242,8 @@ async fn put(
     let source = source.claiming(object.content);
     let stamp = *source.stamp();
     let put = peer.put(&shown, source.clone(), object, &options.store).await;
-    if put.is_err()
-        && let Some(known) = peer.known_files(&options.store).await
-    {
-        // Perhaps the bytes are other ones than the stamp says.
-        spawn_blocking(move || known.forget(&stamp)).await;
+    if put.is_err() {
+        forget(peer.known_files(&options.store).await.map(|known| (known, stamp))).await;
     }
     put.map(|()| source.was_given())
 }
