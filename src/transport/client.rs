@@ -16,7 +16,7 @@ use super::dial_error::{DialError, Refusal};
 use super::rope::Rope;
 use super::settings::{self, TransportSettings};
 use super::stream::{OpenStream, RequestStream};
-use super::stream_error::{StreamError, close_code};
+use super::stream_error::StreamError;
 use crate::id::Position;
 use crate::wire::{Address, ClientReply, ClientRequest, Entry, Hello, Target, codec, limits};
 
@@ -82,18 +82,9 @@ impl ClientConnection {
         Some(RequestStream::of_client(&self.connection, halves))
     }
 
-    /// Says goodbye, and waits a moment until that is sent. (quinn's own wait is for packets of this connection that
-    /// may still arrive, which do not matter to a process that ends.)
+    /// Says goodbye, and waits a moment until that is sent.
     pub async fn close(&self) {
-        let quic = self.connection.quic();
-        let sent = quic.stats().udp_tx.datagrams;
-        quic.close(close_code::ENDED, b"");
-        for _ in 0..CLOSE_LOOKS_MAX {
-            if quic.stats().udp_tx.datagrams > sent {
-                break;
-            }
-            tokio::time::sleep(CLOSE_LOOK).await;
-        }
+        dial::end(self.connection.quic()).await;
     }
 }
 
@@ -152,7 +143,3 @@ async fn dial_one(
     })?;
     Ok(ClientConnection { _endpoint: endpoint, connection })
 }
-
-/// How often, and how many times, a close checks whether the goodbye was sent.
-const CLOSE_LOOK: Duration = Duration::from_micros(500);
-const CLOSE_LOOKS_MAX: u32 = 100;

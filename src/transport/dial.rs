@@ -279,6 +279,20 @@ fn explain(target: &Target, error: quinn::ConnectionError) -> DialError {
     DialError::Refused { address, refusal }
 }
 
+/// Closes a connection, and waits a moment until the other side has been told: a process that ends before that leaves
+/// the connection open there until it falls silent. (quinn's own wait is for packets of this connection that may still
+/// arrive, which do not matter to a process that ends.)
+pub(super) async fn end(quic: &quinn::Connection) {
+    let sent = quic.stats().udp_tx.datagrams;
+    quic.close(close_code::ENDED, b"");
+    for _ in 0..CLOSE_LOOKS_MAX {
+        if quic.stats().udp_tx.datagrams > sent {
+            break;
+        }
+        tokio::time::sleep(CLOSE_LOOK).await;
+    }
+}
+
 /// The reason in the other side's words, without control characters that could change a terminal.
 fn reason_of(close: &quinn::ApplicationClose) -> String {
     let text = String::from_utf8_lossy(&close.reason);
@@ -299,6 +313,9 @@ fn waited_ms(duration: Duration) -> u64 {
     duration.as_millis() as u64
 }
 
+/// How often, and how many times, a close checks whether the goodbye was sent.
+const CLOSE_LOOK: Duration = Duration::from_micros(500);
+const CLOSE_LOOKS_MAX: u32 = 100;
 /// The most tries at an address that refuses to hear, and the pauses between them.
 const REFUSED_TRIES_MAX: u32 = 7;
 const REFUSED_BACKOFF: Backoff = Backoff::doubling(Duration::from_millis(25), Duration::from_millis(400));

@@ -32,7 +32,7 @@ use super::keys::SecretKey;
 use super::names;
 use super::placement;
 use super::settings::{self, TransportSettings};
-use super::stream_error::{StreamError, close_code};
+use super::stream_error::StreamError;
 use super::ticket::{Body, Ticket, TicketHolder};
 use super::verifier::{self, Verifier};
 use crate::id::sha256;
@@ -256,7 +256,7 @@ async fn exchange_at_any(
         match timeout(limits::CONNECT_TIMEOUT, connect(&target, address)).await {
             Ok(Ok((_endpoint, quic))) => {
                 let exchanged = exchange_on(&quic, ticket, request).await;
-                quic.close(close_code::ENDED, b"");
+                dial::end(&quic).await;
                 return exchanged;
             }
             Ok(Err(error)) => last = error.into(),

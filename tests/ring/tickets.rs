@@ -152,6 +152,21 @@ fn bad_tickets_are_refused_and_told() {
     assert!(output.status.code() == Some(2) && said.contains("a running peer has to redeem"), "{said}");
 }
 
+/// Goal: refused joins hold no place of an enrolment at the peer once they have ended.
+/// Method: more of them, one after the other, than may be under way at once.
+#[test]
+fn refused_tickets_leave_room_for_others() {
+    let (ring, machine) = (Ring::of(8, &[10]), Machine::new());
+    let void = ticket(&ring, &["nas"]);
+    let good = ticket(&ring, &["nas"]);
+    for _ in 0..2 * quoit::wire::limits::ENROLMENTS_MAX {
+        let said = machine.refused(&ring, &["join", &void]);
+        assert!(said.contains("gave out no such ticket"), "{said}");
+    }
+    let nas = machine.start(&ring, &["join", &good], 30);
+    eventually("two peers", || nas.ask("Ring").done().contains("2 peers alive"));
+}
+
 /// Goal: a join that fails after the enrolment costs nothing: the same ticket joins later.
 #[test]
 fn a_ticket_outlives_a_failed_join() {
