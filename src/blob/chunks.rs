@@ -6,9 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
 
-use super::bulk::Cache;
-use super::disk::read_full_at;
-use super::error::{BlobError, IoContext, Result, is_unreadable};
+use super::error::{BlobError, Result};
 use super::marks::{Kept, Run, runs_of};
 use super::part::Part;
 use super::store::Store;
@@ -97,10 +95,8 @@ impl ChunkReceiver {
         }
         let mut slices: Vec<IoSlice<'_>> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
         let length = slices.iter().map(|piece| piece.len() as u64).sum();
-        let cache = Cache::for_length(self.part.length);
-        if let Err(source) = self.part.file.write_pieces_at(&mut slices, index * CHUNK_BYTES, cache) {
+        if let Err(error) = self.part.write(&mut slices, index * CHUNK_BYTES) {
             drop(closed);
-            let error = self.part.abandon(source);
             self.close(Closed::Failed(error.again()));
             return Err(error);
         }
@@ -149,11 +145,11 @@ impl ChunkReceiver {
     /// Finds the chunks that are here from an earlier transfer. Marked chunks are believed while nobody else has written
     /// to the part. All others are checked: those that were marked, and what follows a chunk that is here.
     fn resume(&self, kept: &Kept) -> Result<()> {
-        let stamp = self.part.file.stamp().during("read", &self.path())?;
+        let there = self.part.file_length()?;
         for (index, before, after) in kept.runs.iter().flat_map(Run::chunks) {
             let linked = match kept.trusted {
                 true => self.chain.recall(index, before, after),
-                false => self.look(index, stamp.length)?,
+                false => self.look(index, there)?,
             };
             if let Some(linked) = linked {
                 self.state().assembly.add(&linked);
@@ -163,7 +159,7 @@ impl ChunkReceiver {
         let mut from = 0;
         while let Some(gap) = { self.here().first_gap(from) } {
             for index in gap.clone() {
-                let Some(linked) = self.look(index, stamp.length)? else { break };
+                let Some(linked) = self.look(index, there)? else { break };
                 self.state().assembly.add(&linked);
             }
             from = gap.end;
@@ -187,12 +183,15 @@ impl ChunkReceiver {
             return Ok(None);
         }
         let mut chunk = vec![0; length as usize];
-        match read_full_at(&*self.part.file, &mut chunk, index * CHUNK_BYTES) {
-            Ok(read) if read == chunk.len() => Ok(self.chain.link(index, [&chunk[..]]).ok()),
-            // Bytes that the disk cannot read are received again.
-            Err(error) if !is_unreadable(&error) => Err(error).during("read", &self.path()),
-            _ => Ok(None),
+        // Bytes that the disk cannot read are received again.
+        if self.part.read(&mut chunk, index * CHUNK_BYTES)? != Some(chunk.len()) {
+            return Ok(None);
         }
+        let linked = self.chain.link(index, [&chunk[..]]).ok();
+        if linked.is_some() {
+            self.part.found(&chunk, index * CHUNK_BYTES);
+        }
+        Ok(linked)
     }
 
     /// Adds a chunk that is written. Returns the runs to be marked, if it is time.
@@ -215,10 +214,6 @@ impl ChunkReceiver {
         let offset = self.here().count() * CHUNK_BYTES;
         let length = self.part.length;
         BlobError::Incomplete { content: self.part.content, offset: offset.min(length), length }
-    }
-
-    fn path(&self) -> std::path::PathBuf {
-        self.part.store.layout().part(&self.part.content)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

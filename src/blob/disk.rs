@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Instant, SystemTime};
 
-use super::bulk::{self, Cache};
+use super::bulk::{BulkFile, Cache};
 use super::room::Room;
 use crate::time::Moment;
 
@@ -220,12 +220,12 @@ impl Disk for RealDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(path)?;
-        Ok(Box::new(RealFile(file)))
+        Ok(Box::new(BulkFile::new(file)))
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(access == Access::Update).open(path)?;
-        Ok(Box::new(RealFile(file)))
+        Ok(Box::new(BulkFile::new(file)))
     }
 
     fn stat(&self, path: &Path) -> io::Result<Stat> {
@@ -297,32 +297,30 @@ impl Disk for RealDisk {
     }
 }
 
-struct RealFile(File);
-
-impl DiskFile for RealFile {
+impl DiskFile for BulkFile {
     fn stamp(&self) -> io::Result<Stamp> {
-        Ok(Stamp::of(&self.0.metadata()?))
+        Ok(Stamp::of(&self.file().metadata()?))
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(bytes, offset)
+        self.file().read_at(bytes, offset)
     }
 
     fn read_cached_at(&self, bytes: &mut [u8], offset: u64, cache: Cache) -> io::Result<usize> {
-        bulk::read_at(&self.0, bytes, offset, cache)
+        self.read(bytes, offset, cache)
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        self.file().write_all_at(bytes, offset)
     }
 
     fn write_pieces_at(&self, pieces: &mut [IoSlice<'_>], offset: u64, cache: Cache) -> io::Result<()> {
-        bulk::write_pieces_at(&self.0, pieces, offset, cache)
+        self.write(pieces, offset, cache)
     }
 
     #[cfg(target_os = "linux")]
     fn allocate(&self, bytes: u64) -> io::Result<()> {
-        Ok(rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::KEEP_SIZE, 0, bytes)?)
+        Ok(rustix::fs::fallocate(self.file(), rustix::fs::FallocateFlags::KEEP_SIZE, 0, bytes)?)
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -331,23 +329,23 @@ impl DiskFile for RealFile {
     }
 
     fn set_length(&self, length: u64) -> io::Result<()> {
-        self.0.set_len(length)
+        self.file().set_len(length)
     }
 
     fn set_mode(&self, mode: u32) -> io::Result<()> {
-        self.0.set_permissions(Permissions::from_mode(mode))
+        self.file().set_permissions(Permissions::from_mode(mode))
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.0.sync_all()
+        self.file().sync_all()
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file().sync_data()
     }
 
     fn try_lock(&self) -> io::Result<bool> {
-        match self.0.try_lock() {
+        match self.file().try_lock() {
             Ok(()) => Ok(true),
             Err(TryLockError::WouldBlock) => Ok(false),
             Err(TryLockError::Error(error)) => Err(error),
@@ -355,7 +353,7 @@ impl DiskFile for RealFile {
     }
 
     fn unlock(&self) -> io::Result<()> {
-        self.0.unlock()
+        self.file().unlock()
     }
 }
 

@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::disk::Disk;
+use crate::id::ContentId;
 
 /// The folder names/ or received/, and whether it folds case.
 #[derive(Debug)]
@@ -47,7 +48,17 @@ impl Folder {
         self.path.join(format!("{TEMPORARY_PREFIX}{}-{name}", std::process::id()))
     }
 
-    /// Whether an entry is such a temporary file.
+    /// The path of the copy of an object that a transfer writes on the way (see [`super::twin`]).
+    pub fn twin(&self, content: &ContentId) -> PathBuf {
+        self.path.join(format!("{TEMPORARY_PREFIX}{content}{TEMPORARY_SUFFIX}"))
+    }
+
+    /// The object of which an entry is such a copy; `None` for other entries.
+    pub fn content_of_twin(entry: &str) -> Option<ContentId> {
+        entry.strip_prefix(TEMPORARY_PREFIX)?.strip_suffix(TEMPORARY_SUFFIX)?.parse().ok()
+    }
+
+    /// Whether an entry is a temporary file.
     pub fn is_temporary(entry: &str) -> bool {
         let middle =
             entry.strip_prefix(TEMPORARY_PREFIX).and_then(|rest| rest.strip_suffix(TEMPORARY_SUFFIX));

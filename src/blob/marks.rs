@@ -4,13 +4,14 @@
 //!
 //! | offset | bytes | what |
 //! |---|---|---|
-//! | 0 | 8 | `QUOITK1\n`: the format and its version |
+//! | 0 | 8 | `QUOITK2\n`: the format and its version |
 //! | 8 | 32 | the content id of the object |
 //! | 40 | 8 | the length of the object |
 //! | 48 | 8 | 1 if the chunks came in any order, so that the part may have holes, else 0; and 2 more while a transfer is under way |
 //! | 56 | 56 | the stamp of the part: device, inode, length, seconds and nanoseconds of mtime and of ctime |
 //! | 112 | 8 | the first bytes of SHA-256 of the 56 bytes before |
-//! | 120 | – | runs, one behind the other |
+//! | 120 | 64 | the same of the twin in received/ (see [`super::twin`]); zeros if there is none |
+//! | 184 | – | runs, one behind the other |
 //!
 //! A run says that some chunks, one behind the other, are on the disk, and between which states of SHA-256:
 //!
@@ -21,12 +22,12 @@
 //! | 32 × (n+1) | the states before the first and after each chunk; after the last chunk of the object, its content id |
 //! | 8 | the first bytes of SHA-256 of the run so far |
 //!
-//! The bytes of a chunk are synced before its run is written, and the run is synced too. The stamp is written after each
-//! chunk and not synced: it survives a kill of the process, but perhaps no loss of power. While it is the stamp that the
-//! part has, the runs are believed. If it is another one, somebody else may have written to the part; then a run only
+//! The bytes of a chunk are synced, in the twin too, before its run is written, and the run is synced too. The stamps are
+//! written after each chunk and not synced: they survive a kill of the process, but perhaps no loss of power. While the
+//! part has its stamp, the runs are believed. If it has another one, somebody else may have written to it; then a run only
 //! says which chunks are worth checking. A process that is killed in the middle has written a little after it noted the
-//! last stamp: then the part must be the same file, with times at most [`UNDER_WAY_S`] later. The first run that is damaged
-//! ends the list.
+//! last stamps: then the part must be the same file, with times at most [`UNDER_WAY_S`] later. The same holds for the twin,
+//! which is not gone on with otherwise. The first run that is damaged ends the list.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -52,6 +53,13 @@ impl Run {
     }
 }
 
+/// The stamps of a part and of its twin, if it has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamps {
+    pub part: Stamp,
+    pub twin: Option<Stamp>,
+}
+
 /// The content of a file of marks.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
@@ -60,6 +68,8 @@ pub(super) struct Kept {
     pub scattered: bool,
     /// Whether nobody has written to the part since.
     pub trusted: bool,
+    /// Whether the marked chunks are in the twin too, and nobody has written to it since.
+    pub twin_trusted: bool,
     /// Where the next run goes.
     end: u64,
 }
@@ -105,10 +115,10 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// Reads the marks that are here, for a part with this stamp. Marks that cannot be read are none.
-    pub fn read(layout: &Layout, content: &ContentId, length: u64, part: &Stamp) -> Kept {
+    /// Reads the marks that are here, for a part and a twin with these stamps. Marks that cannot be read are none.
+    pub fn read(layout: &Layout, content: &ContentId, length: u64, stamps: &Stamps) -> Kept {
         let bytes = layout.read_whole(&layout.marks(content), MARKS_BYTES_MAX).unwrap_or_default();
-        parse(&bytes, content, length, part).unwrap_or_default()
+        parse(&bytes, content, length, stamps).unwrap_or_default()
     }
 
     /// The marks of a transfer that begins, or goes on from what was kept. Marks that are not gone on with are removed for
@@ -141,16 +151,16 @@ impl Marks {
     }
 
     /// Creates the file without runs. It says that the part may have holes.
-    pub fn create(&mut self, layout: &Layout, part: &Stamp) -> Result<()> {
+    pub fn create(&mut self, layout: &Layout, stamps: &Stamps) -> Result<()> {
         let file = layout.disk.create(&self.path).during("create", &self.path)?;
-        file.write_all_at(&self.header(part), 0).during("write", &self.path)?;
+        file.write_all_at(&self.header(stamps), 0).during("write", &self.path)?;
         (self.file, self.end, self.named) = (Some(file), HEADER_BYTES, false);
         Ok(())
     }
 
-    /// Notes the stamp that the part has now, and whether the transfer is `under_way`. Not synced.
-    pub fn stamp(&mut self, part: &Stamp, under_way: bool) {
-        let noted = [self.flags(under_way).to_vec(), stamp_bytes(part)].concat();
+    /// Notes the stamps that the files have now, and whether the transfer is `under_way`. Not synced.
+    pub fn stamp(&mut self, stamps: &Stamps, under_way: bool) {
+        let noted = [self.flags(under_way).to_vec(), stamps.bytes()].concat();
         if let Some(file) = &self.file
             && let Err(error) = file.write_all_at(&noted, FLAGS_AT)
         {
@@ -162,9 +172,9 @@ impl Marks {
     ///
     /// # Errors
     /// The errors of the disk.
-    pub fn add(&mut self, layout: &Layout, runs: &[Run], part: &Stamp) -> Result<()> {
+    pub fn add(&mut self, layout: &Layout, runs: &[Run], stamps: &Stamps) -> Result<()> {
         if self.file.is_none() {
-            self.create(layout, part)?;
+            self.create(layout, stamps)?;
         }
         let Some(file) = &self.file else { return Ok(()) };
         let bytes: Vec<u8> = runs.iter().flat_map(run_bytes).collect();
@@ -172,7 +182,7 @@ impl Marks {
             return Ok(());
         }
         file.write_all_at(&bytes, self.end).during("write", &self.path)?;
-        file.write_all_at(&stamp_bytes(part), STAMP_AT).during("write", &self.path)?;
+        file.write_all_at(&stamps.bytes(), STAMPS_AT).during("write", &self.path)?;
         layout.sync_data(&**file, &self.path)?;
         self.end += bytes.len() as u64;
         if !self.named {
@@ -183,12 +193,12 @@ impl Marks {
         Ok(())
     }
 
-    fn header(&self, part: &Stamp) -> Vec<u8> {
+    fn header(&self, stamps: &Stamps) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend(self.content.0);
         bytes.extend(self.length.to_be_bytes());
         bytes.extend(self.flags(true));
-        bytes.extend(stamp_bytes(part));
+        bytes.extend(stamps.bytes());
         bytes
     }
 
@@ -219,16 +229,25 @@ pub(super) fn runs_of(
     runs
 }
 
-fn parse(bytes: &[u8], content: &ContentId, length: u64, part: &Stamp) -> Option<Kept> {
+fn parse(bytes: &[u8], content: &ContentId, length: u64, stamps: &Stamps) -> Option<Kept> {
     let (header, mut rest) = bytes.split_at_checked(HEADER_BYTES as usize)?;
     let number = |at: usize| header[at..at + 8].try_into().map(u64::from_be_bytes).ok();
     if &header[..8] != MAGIC || header[8..40] != content.0 || number(40)? != length {
         return None;
     }
-    let (flags, noted) = (number(FLAGS_AT as usize)?, &header[STAMP_AT as usize..]);
-    let trusted = noted == stamp_bytes(part) || (flags & UNDER_WAY != 0 && is_little_later(noted, part));
-    let scattered = flags & SCATTERED != 0;
-    let mut kept = Kept { scattered, trusted, end: HEADER_BYTES, ..Kept::default() };
+    let flags = number(FLAGS_AT as usize)?;
+    let (noted_part, noted_twin) =
+        header[STAMPS_AT as usize..].split_at_checked(STAMP_BYTES + CHECK_BYTES)?;
+    let is_trusted = |noted: &[u8], found: &Stamp| {
+        noted == stamp_bytes(found) || (flags & UNDER_WAY != 0 && is_little_later(noted, found))
+    };
+    let mut kept = Kept {
+        scattered: flags & SCATTERED != 0,
+        trusted: is_trusted(noted_part, &stamps.part),
+        twin_trusted: stamps.twin.is_some_and(|twin| is_trusted(noted_twin, &twin)),
+        end: HEADER_BYTES,
+        ..Kept::default()
+    };
     while let Some((run, bytes)) = parse_run(rest) {
         kept.runs.push(run);
         kept.end += bytes as u64;
@@ -260,6 +279,13 @@ fn run_bytes(run: &Run) -> Vec<u8> {
     bytes
 }
 
+impl Stamps {
+    fn bytes(&self) -> Vec<u8> {
+        let twin = self.twin.as_ref().map_or_else(|| vec![0; STAMP_BYTES + CHECK_BYTES], stamp_bytes);
+        [stamp_bytes(&self.part), twin].concat()
+    }
+}
+
 fn stamp_bytes(stamp: &Stamp) -> Vec<u8> {
     let mut bytes: Vec<u8> =
         [stamp.device, stamp.inode, stamp.length].iter().flat_map(|number| number.to_be_bytes()).collect();
@@ -269,14 +295,14 @@ fn stamp_bytes(stamp: &Stamp) -> Vec<u8> {
     bytes
 }
 
-/// Whether a part is the file of this noted stamp, as the process left it that was killed in the middle of a write.
-fn is_little_later(noted: &[u8], part: &Stamp) -> bool {
+/// Whether a file is that of this noted stamp, as the process left it that was killed in the middle of a write.
+fn is_little_later(noted: &[u8], found: &Stamp) -> bool {
     let Some((stamp, check)) = noted.split_at_checked(STAMP_BYTES) else { return false };
     let numbers: Vec<i64> = stamp.as_chunks::<8>().0.iter().map(|bytes| i64::from_be_bytes(*bytes)).collect();
     let [device, inode, _, modified, _, changed, _] = numbers[..] else { return false };
     check == check_of(stamp)
-        && (device as u64, inode as u64) == (part.device, part.inode)
-        && [(modified, part.modified.0), (changed, part.changed.0)]
+        && (device as u64, inode as u64) == (found.device, found.inode)
+        && [(modified, found.modified.0), (changed, found.changed.0)]
             .iter()
             .all(|(noted, found)| (0..=UNDER_WAY_S).contains(&found.saturating_sub(*noted)))
 }
@@ -290,15 +316,15 @@ pub(super) fn is_harmless(error: &BlobError) -> bool {
     matches!(error, BlobError::Io { .. })
 }
 
-const MAGIC: &[u8; 8] = b"QUOITK1\n";
+const MAGIC: &[u8; 8] = b"QUOITK2\n";
 const FLAGS_AT: u64 = 48;
 const SCATTERED: u64 = 1;
 const UNDER_WAY: u64 = 2;
-const STAMP_AT: u64 = 56;
+const STAMPS_AT: u64 = 56;
 const STAMP_BYTES: usize = 56;
 /// How many seconds later than the noted stamp the times of a part may be that a killed process left.
 const UNDER_WAY_S: i64 = 2;
-const HEADER_BYTES: u64 = 120;
+const HEADER_BYTES: u64 = 184;
 const CHECK_BYTES: usize = 8;
 /// The most chunks of one run.
 pub(super) const RUN_CHUNKS_MAX: u32 = 4_096;
@@ -329,11 +355,15 @@ mod tests {
             named: false,
         };
         let runs: Vec<u8> = runs.iter().flat_map(run_bytes).collect();
-        [marks.header(&stamp()), runs].concat()
+        [marks.header(&Stamps { part: stamp(), twin: Some(twin()) }), runs].concat()
+    }
+
+    fn twin() -> Stamp {
+        Stamp { inode: 9, ..stamp() }
     }
 
     fn read(bytes: &[u8], part: &Stamp) -> Option<Kept> {
-        parse(bytes, &ContentId([9; 32]), 77 << 20, part)
+        parse(bytes, &ContentId([9; 32]), 77 << 20, &Stamps { part: *part, twin: Some(twin()) })
     }
 
     #[test]
@@ -344,11 +374,18 @@ mod tests {
             [(0, 4), (5, 3), (9, 2)]
         );
         let bytes = file(&runs);
-        assert_eq!(bytes[..8], *b"QUOITK1\n");
+        assert_eq!(bytes[..8], *b"QUOITK2\n");
         assert_eq!((bytes[47], bytes[55], bytes[63], bytes[71], bytes[111]), (0, 3, 1, 2, 7));
-        assert_eq!(bytes[120..132], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3]);
+        assert_eq!((bytes[127], bytes[135]), (1, 9));
+        assert_eq!(bytes[184..196], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3]);
         let kept = read(&bytes, &stamp()).unwrap();
-        assert!(kept.trusted && kept.scattered && kept.runs == runs && kept.end == bytes.len() as u64);
+        assert!(
+            kept.trusted
+                && kept.twin_trusted
+                && kept.scattered
+                && kept.runs == runs
+                && kept.end == bytes.len() as u64
+        );
         assert_eq!(kept.prefix(), [1, 2, 3].map(|index| state(index).unwrap()));
         assert_eq!((kept.bytes(u64::MAX), kept.bytes(5)), (6 * CHUNK_BYTES, 5));
     }
@@ -393,14 +430,20 @@ mod tests {
             match read(&bad, &own) {
                 None => assert!(at < 48, "{at}"),
                 Some(kept) if at < HEADER_BYTES as usize => {
-                    assert!(!kept.trusted || !kept.scattered || at < 56)
+                    assert!(!kept.trusted || !kept.twin_trusted || !kept.scattered || at < 56)
                 }
                 Some(kept) => assert_eq!(kept.runs.len(), usize::from(!first_run.contains(&at)), "{at}"),
             }
             assert!(read(&bytes[..at], &own).is_none_or(|kept| kept.runs.len() < 2), "cut at {at}");
         }
-        assert!(parse(&bytes, &ContentId([8; 32]), 77 << 20, &own).is_none());
-        assert!(parse(&bytes, &ContentId([9; 32]), 76 << 20, &own).is_none());
+        let stamps = |twin| Stamps { part: own, twin };
+        assert!(parse(&bytes, &ContentId([8; 32]), 77 << 20, &stamps(None)).is_none());
+        assert!(parse(&bytes, &ContentId([9; 32]), 76 << 20, &stamps(None)).is_none());
+        // The twin is trusted for itself.
+        for (found, trusted) in [(None, false), (Some(twin()), true), (Some(own), false)] {
+            let kept = parse(&bytes, &ContentId([9; 32]), 77 << 20, &stamps(found)).unwrap();
+            assert!(kept.trusted && kept.twin_trusted == trusted, "{found:?}");
+        }
     }
 
     #[test]

@@ -3,18 +3,23 @@
 //! Every [`Store::checkpoint_every`] chunks its bytes are synced and marked (see [`super::marks`]), so that a restart
 //! goes on from there without hashing them again.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::io::{self, IoSlice};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::buffers::gather;
+use super::bulk::{ALIGNMENT, Cache};
 use super::change::Change;
 use super::claim::Claim;
 use super::disk::{Access, DiskFile, read_full_at};
-use super::error::{BlobError, IoContext, Result};
+use super::error::{BlobError, IoContext, Result, is_unreadable};
 use super::journal::{Entry, Journal, Journaled};
 use super::layout::OBJECT_MODE;
-use super::marks::{Kept, Marks, Run, is_harmless};
+use super::marks::{Kept, Marks, Run, Stamps, is_harmless};
 use super::promises::Promise;
 use super::store::Store;
 use super::tables::Kind;
+use super::twin::Twin;
 use crate::id::ContentId;
 use crate::outboard::{Complete, Outboard};
 use crate::wire::{Link, ObjectInfo, limits};
@@ -24,20 +29,19 @@ pub(super) struct Part {
     pub store: Store,
     pub content: ContentId,
     pub length: u64,
-    pub file: Box<dyn DiskFile>,
+    file: Box<dyn DiskFile>,
+    twin: Option<Arc<Twin>>,
     marks: Mutex<Marks>,
     promise: Mutex<Promise>,
     claim: Claim,
 }
 
 impl Drop for Part {
-    /// Nobody writes to the file from now on: a later stamp is that of somebody else.
+    /// Nobody writes to the files from now on: a later stamp is that of somebody else.
     fn drop(&mut self) {
-        let mut marks = self.marks();
-        if marks.is_begun()
-            && let Ok(stamp) = self.file.stamp()
-        {
-            marks.stamp(&stamp, false);
+        self.note_stamps(false);
+        if let Some(twin) = &self.twin {
+            twin.leave();
         }
     }
 }
@@ -62,17 +66,86 @@ impl Part {
         if store.check(&content)? {
             return Err(BlobError::AlreadyHere { content });
         }
-        let there = layout.disk.stat(&layout.part(&content)).ok().map(|part| part.stamp);
-        let kept = there.as_ref().map(|part| Marks::read(layout, &content, length, part)).unwrap_or_default();
-        let there = there.map_or(0, |part| part.length);
+        let stamp_of = |path: PathBuf| layout.disk.stat(&path).ok().map(|stat| stat.stamp);
+        let stamps = stamp_of(layout.part(&content))
+            .map(|part| Stamps { part, twin: stamp_of(layout.received_folder().twin(&content)) });
+        let read = stamps.map(|stamps| Marks::read(layout, &content, length, &stamps));
+        let twin = store.twin_of(&content, length, read.as_ref());
+        let (kept, there) = (read.unwrap_or_default(), stamps.map_or(0, |stamps| stamps.part.length));
         let here = if kept.scattered { kept.bytes(there) } else { there };
         let promise = Mutex::new(store.promise(length, here)?);
         let marks = Mutex::new(Marks::begin(layout, &content, length, scattered, &kept)?);
-        let file = open_file(store, &content, length)?;
-        let part = Part { store: store.clone(), content, length, file, marks, promise, claim };
+        let file = open_file(store, &content)?;
+        let part = Part { store: store.clone(), content, length, file, twin, marks, promise, claim };
         // Opening may have changed the mode.
         part.note_stamp();
         Ok((part, kept))
+    }
+
+    /// Writes the bytes of all pieces, one after the other, from this offset on.
+    ///
+    /// # Errors
+    /// [`BlobError::Io`] when the disk is full or fails: the file and its marks are removed.
+    pub fn write(&self, pieces: &mut [IoSlice<'_>], offset: u64) -> Result<()> {
+        let cache = Cache::for_length(self.length);
+        let written = if cache == Cache::Bypass && offset.is_multiple_of(ALIGNMENT as u64) {
+            // The file and its twin take the same aligned bytes.
+            let gathered = gather(pieces.iter().map(|piece| &**piece));
+            let mut whole: Vec<IoSlice<'_>> = gathered.iter().map(|bytes| IoSlice::new(bytes)).collect();
+            self.write_both(&mut whole, offset, cache)
+        } else {
+            self.write_both(pieces, offset, cache)
+        };
+        written.map_err(|source| self.abandon(source))
+    }
+
+    fn write_both(&self, pieces: &mut [IoSlice<'_>], offset: u64, cache: Cache) -> io::Result<()> {
+        let mut again = if self.twin.is_some() { pieces.to_vec() } else { Vec::new() };
+        self.file.write_pieces_at(pieces, offset, cache)?;
+        if let Some(twin) = &self.twin {
+            twin.write(&mut again, offset, cache);
+        }
+        Ok(())
+    }
+
+    /// Fills `bytes` from this offset on as far as the file reaches; returns the number of bytes read. `None` if the disk
+    /// cannot read them.
+    ///
+    /// # Errors
+    /// [`BlobError::Io`] for any other failure.
+    pub fn read(&self, bytes: &mut [u8], offset: u64) -> Result<Option<usize>> {
+        match read_full_at(&*self.file, bytes, offset) {
+            Err(error) if is_unreadable(&error) => Ok(None),
+            read => read.map(Some).during("read", &self.path()),
+        }
+    }
+
+    /// Notes that these bytes of an earlier transfer are the object's, although no mark says so: perhaps the twin has not
+    /// got them.
+    pub fn found(&self, bytes: &[u8], offset: u64) {
+        if let Some(twin) = &self.twin {
+            twin.write(&mut [IoSlice::new(bytes)], offset, Cache::for_length(self.length));
+        }
+    }
+
+    /// The length of the file.
+    ///
+    /// # Errors
+    /// The errors of the disk.
+    pub fn file_length(&self) -> Result<u64> {
+        Ok(self.file.stamp().during("read", &self.path())?.length)
+    }
+
+    /// Cuts the file.
+    ///
+    /// # Errors
+    /// The errors of the disk.
+    pub fn cut_to(&self, length: u64) -> Result<()> {
+        self.file.set_length(length).during("cut", &self.path())?;
+        if let Some(twin) = &self.twin {
+            twin.set_length(length);
+        }
+        Ok(())
     }
 
     /// Notes that so many bytes were written, and that `here` bytes of the object are there now.
@@ -81,14 +154,27 @@ impl Part {
         self.claim.has(here);
     }
 
-    /// Notes the stamp of the file in the marks, if there are any.
+    /// Notes the stamps of the files in the marks, if there are any.
     pub fn note_stamp(&self) {
+        self.note_stamps(true);
+    }
+
+    fn note_stamps(&self, under_way: bool) {
         let mut marks = self.marks();
         if marks.is_begun()
-            && let Ok(stamp) = self.file.stamp()
+            && let Ok(stamps) = self.stamps()
         {
-            marks.stamp(&stamp, true);
+            marks.stamp(&stamps, under_way);
         }
+    }
+
+    fn stamps(&self) -> io::Result<Stamps> {
+        let twin = self.twin.as_ref().and_then(|twin| twin.stamp());
+        Ok(Stamps { part: self.file.stamp()?, twin })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.store.layout().part(&self.content)
     }
 
     /// Whether marks that were kept go on, so that their runs are not written again.
@@ -101,9 +187,8 @@ impl Part {
     /// # Errors
     /// The errors of the disk.
     pub fn begin_marks(&self) -> Result<()> {
-        let path = self.store.layout().part(&self.content);
-        let stamp = self.file.stamp().during("read", &path)?;
-        self.marks().create(self.store.layout(), &stamp)
+        let stamps = self.stamps().during("read", &self.path())?;
+        self.marks().create(self.store.layout(), &stamps)
     }
 
     /// Syncs the bytes so far and marks these chunks, which are among them.
@@ -112,10 +197,12 @@ impl Part {
     /// [`BlobError::Sync`]: the store is poisoned then. Without room for the marks the transfer goes on without them.
     pub fn checkpoint(&self, runs: &[Run]) -> Result<()> {
         let layout = self.store.layout();
-        let path = layout.part(&self.content);
-        layout.sync_data(&*self.file, &path)?;
-        let stamp = self.file.stamp().during("read", &path)?;
-        match self.marks().add(layout, runs, &stamp) {
+        layout.sync_data(&*self.file, &self.path())?;
+        if let Some(twin) = &self.twin {
+            twin.checkpoint();
+        }
+        let stamps = self.stamps().during("read", &self.path())?;
+        match self.marks().add(layout, runs, &stamps) {
             Err(error) if is_harmless(&error) => {
                 tracing::debug!(content = %self.content, %error, "chunks were not marked");
                 Ok(())
@@ -142,7 +229,9 @@ impl Part {
             self.store.note_failed_write(self.length, error);
         }
         let journaled = placed?;
-        self.store.note_whole_twin(complete.content());
+        if let Some(twin) = &self.twin {
+            twin.note_whole();
+        }
         self.store.layout().remove_quietly(&self.store.layout().marks(&self.content));
         let content = *complete.content();
         // The bytes were hashed on their way in. The store trusts the stamp of the file that is now in its place.
@@ -170,10 +259,9 @@ impl Part {
     }
 
     /// Removes the file and its marks after a failed write, and frees its blocks. Returns the error for the receiver.
-    pub fn abandon(&self, source: std::io::Error) -> BlobError {
+    fn abandon(&self, source: io::Error) -> BlobError {
         self.remove();
-        let path = self.store.layout().part(&self.content);
-        let error = BlobError::Io { doing: "write", path, source };
+        let error = BlobError::Io { doing: "write", path: self.path(), source };
         self.store.note_failed_write(self.length, &error);
         error
     }
@@ -252,10 +340,11 @@ impl Part {
 }
 
 impl Store {
-    /// Removes a part and its marks.
+    /// Removes a part, its marks and its twin.
     pub(super) fn remove_part(&self, content: &ContentId) {
         self.layout().remove_quietly(&self.layout().part(content));
         self.layout().remove_quietly(&self.layout().marks(content));
+        self.layout().remove_quietly(&self.layout().received_folder().twin(content));
     }
 
     /// The number of bytes that are here of an object in incoming/; 0 if no part of it is.
@@ -265,7 +354,7 @@ impl Store {
     }
 }
 
-fn open_file(store: &Store, content: &ContentId, length: u64) -> Result<Box<dyn DiskFile>> {
+fn open_file(store: &Store, content: &ContentId) -> Result<Box<dyn DiskFile>> {
     let (disk, path) = (&store.layout().disk, store.layout().part(content));
     match disk.stat(&path) {
         Ok(_) => {
@@ -273,10 +362,7 @@ fn open_file(store: &Store, content: &ContentId, length: u64) -> Result<Box<dyn 
             disk.set_mode(&path, 0o600).during("open", &path)?;
             disk.open(&path, Access::Update).during("open", &path)
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let file = disk.create(&path).during("create", &path)?;
-            Ok(store.with_twin(content, length, file))
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => disk.create(&path).during("create", &path),
         Err(error) => Err(error).during("open", &path),
     }
 }

@@ -109,11 +109,18 @@ fn clean_incoming(layout: &Layout, index: &Index) -> Result<()> {
     Ok(())
 }
 
-/// Removes unfinished copies for people. A folder that cannot be listed does no harm.
+/// Removes unfinished copies for people, but for those with which the next transfer goes on. A folder that cannot be
+/// listed does no harm.
 fn clean_received(layout: &Layout) {
     let folder = layout.received_folder().path();
+    let is_there = |path: &Path| layout.disk.stat(path).is_ok();
     for name in layout.disk.read_dir(folder).unwrap_or_default() {
-        if name.to_str().is_some_and(Folder::is_temporary) {
+        let Some(entry) = name.to_str() else { continue };
+        let is_useless = match Folder::content_of_twin(entry) {
+            Some(content) => !is_there(&layout.part(&content)) || !is_there(&layout.marks(&content)),
+            None => Folder::is_temporary(entry),
+        };
+        if is_useless {
             layout.remove_quietly(&folder.join(&name));
         }
     }

@@ -8,10 +8,8 @@
 use std::io::IoSlice;
 use std::time::{Duration, SystemTime};
 
-use super::bulk::Cache;
 use super::claim::Claim;
-use super::disk::read_full_at;
-use super::error::{BlobError, IoContext, Result, is_unreadable};
+use super::error::{BlobError, IoContext as _, Result};
 use super::layout::Layout;
 use super::marks::{Kept, runs_of};
 use super::part::Part;
@@ -149,10 +147,10 @@ impl Receiver {
     /// Writes the last bytes that were hashed.
     fn write_hashed(&mut self, pieces: &mut Vec<IoSlice<'_>>) -> Result<()> {
         let length = pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
-        let (offset, cache) = (self.offset() - length, Cache::for_length(self.part.length));
-        if let Err(source) = self.part.file.write_pieces_at(pieces, offset, cache) {
+        let offset = self.offset() - length;
+        if let Err(error) = self.part.write(pieces, offset) {
             self.abandoned = true;
-            return Err(self.part.abandon(source));
+            return Err(error);
         }
         pieces.clear();
         self.part.wrote(length, self.offset());
@@ -197,8 +195,7 @@ impl Receiver {
     /// Goes on behind the chunks of an earlier transfer, and cuts off what follows them. Marked chunks are believed while
     /// nobody else has written to the part; all others are hashed. A part with holes serves as far as it is marked.
     fn resume(&mut self, kept: &Kept) -> Result<()> {
-        let path = self.part.store.layout().part(&self.part.content);
-        let here = self.part.file.stamp().during("read", &path)?.length.min(self.part.length);
+        let here = self.part.file_length()?.min(self.part.length);
         if kept.trusted {
             let mut prefix = kept.prefix();
             prefix.truncate((here / CHUNK_BYTES) as usize);
@@ -208,16 +205,16 @@ impl Receiver {
         let whole = if kept.scattered { self.offset() / CHUNK_BYTES } else { here / CHUNK_BYTES };
         let mut chunk = vec![0; if whole > 0 { CHUNK_BYTES as usize } else { 0 }];
         for index in self.offset() / CHUNK_BYTES..whole {
-            match read_full_at(&*self.part.file, &mut chunk, index * CHUNK_BYTES) {
-                Ok(read) if read == chunk.len() => self.hasher.update(&chunk),
-                // Bytes that the disk cannot read are received again.
-                Err(error) if !is_unreadable(&error) => return Err(error).during("read", &path),
-                _ => break,
+            // Bytes that the disk cannot read are received again.
+            if self.part.read(&mut chunk, index * CHUNK_BYTES)? != Some(chunk.len()) {
+                break;
             }
+            self.hasher.update(&chunk);
+            self.part.found(&chunk, index * CHUNK_BYTES);
         }
         self.resumed = self.offset();
         self.part.wrote(0, self.offset());
-        self.part.file.set_length(self.offset()).during("cut", &path)?;
+        self.part.cut_to(self.offset())?;
         self.part.note_stamp();
         Ok(())
     }

@@ -2,18 +2,21 @@
 //!
 //! The folder received/ holds a second copy of the bytes where the file system makes no reflinks, so that an edit of it
 //! never reaches the object. A copy that is made afterwards costs another read of the whole file, while the person
-//! waits. So the file in incoming/ gets a twin in received/: each write goes to both. Only what the object's
+//! waits. So the part in incoming/ gets a twin in received/: each write goes to both. Only what the object's
 //! check covers counts: the twin is used once the object is complete, and then holds the bytes that were hashed. A twin
 //! that cannot be written is given up, and the copy is made afterwards.
+//!
+//! The marks of the part (see [`super::marks`]) hold for the twin too, so that it stays for the next transfer, with the
+//! part.
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::bulk::Cache;
-use super::disk::{Disk, DiskFile, Stamp};
+use super::disk::{Access, Disk, DiskFile, Stamp};
 use super::error::{IoContext as _, Result};
 use super::layout::{Layout, OBJECT_MODE};
 use crate::id::ContentId;
@@ -33,12 +36,12 @@ pub(super) struct Wanted {
 pub(super) struct Twin {
     path: PathBuf,
     disk: Arc<dyn Disk>,
-    /// The open file; `None` once it is given up.
+    /// The open file; `None` once it is given up or left.
     file: RwLock<Option<Box<dyn DiskFile>>>,
     /// Whether all bytes are in it, and were checked as the object's.
     is_whole: AtomicBool,
-    /// Whether it is another's from now on.
-    is_taken: AtomicBool,
+    /// Whether the marks of the part hold for it.
+    is_marked: AtomicBool,
 }
 
 impl Twins {
@@ -50,13 +53,46 @@ impl Twins {
 impl Twin {
     /// Makes an empty file.
     pub fn create(disk: Arc<dyn Disk>, path: PathBuf) -> io::Result<Twin> {
-        let file = RwLock::new(Some(disk.create(&path)?));
-        Ok(Twin { path, disk, file, is_whole: false.into(), is_taken: false.into() })
+        let file = disk.create(&path)?;
+        Ok(Twin::of(disk, path, file, false))
     }
 
-    /// A file of which each change is made to this one too.
-    pub fn beside(self: &Arc<Twin>, file: Box<dyn DiskFile>) -> Box<dyn DiskFile> {
-        Box::new(Both { file, twin: self.clone() })
+    /// Goes on with the file of an earlier transfer, for which the marks of the part hold.
+    pub fn open(disk: Arc<dyn Disk>, path: PathBuf) -> io::Result<Twin> {
+        let file = disk.open(&path, Access::Update)?;
+        Ok(Twin::of(disk, path, file, true))
+    }
+
+    fn of(disk: Arc<dyn Disk>, path: PathBuf, file: Box<dyn DiskFile>, is_marked: bool) -> Twin {
+        let (file, is_marked) = (RwLock::new(Some(file)), AtomicBool::new(is_marked));
+        Twin { path, disk, file, is_whole: AtomicBool::new(false), is_marked }
+    }
+
+    /// The stamp of the file; `None` if it was given up.
+    pub fn stamp(&self) -> Option<Stamp> {
+        let file = self.file.read().unwrap_or_else(PoisonError::into_inner);
+        file.as_ref()?.stamp().ok()
+    }
+
+    /// Whether it was neither given up nor left.
+    pub fn is_open(&self) -> bool {
+        self.file.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Writes the bytes of all pieces, one after the other, from this offset on.
+    pub fn write(&self, pieces: &mut [IoSlice<'_>], offset: u64, cache: Cache) {
+        self.try_to(|file| file.write_pieces_at(pieces, offset, cache));
+    }
+
+    /// Cuts the file, or extends it with zeros.
+    pub fn set_length(&self, length: u64) {
+        self.try_to(|file| file.set_length(length));
+    }
+
+    /// Makes the bytes so far durable, so that marks of the part hold for them from now on.
+    pub fn checkpoint(&self) {
+        self.try_to(|file| file.sync_data());
+        self.is_marked.store(true, Ordering::SeqCst);
     }
 
     /// Notes that all bytes are in it, and were checked.
@@ -64,24 +100,37 @@ impl Twin {
         self.is_whole.store(true, Ordering::SeqCst);
     }
 
-    /// Makes a whole file durable and read-only, and returns its path: the caller puts it into its place.
+    /// The transfer ends: a file that is not whole stays for the next one if marks hold for it.
+    pub fn leave(&self) {
+        if self.is_whole.load(Ordering::SeqCst) {
+            return;
+        }
+        match self.is_marked.load(Ordering::SeqCst) {
+            true => drop(self.close()),
+            false => self.give_up(),
+        }
+    }
+
+    /// Makes a whole file durable and read-only, and renames it to `to`.
     ///
     /// # Errors
-    /// The twin is not whole, was given up, or cannot be synced.
-    pub fn take(&self) -> Result<PathBuf> {
+    /// The twin is not whole, was given up, cannot be synced, or cannot be renamed.
+    pub fn take(&self, to: &Path) -> Result<()> {
         let file = self.file.read().unwrap_or_else(PoisonError::into_inner);
-        let file = match &*file {
+        let whole = match &*file {
             Some(file) if self.is_whole.load(Ordering::SeqCst) => file,
             _ => return Err(io::Error::other("it is not whole")).during("read", &self.path),
         };
-        file.set_mode(OBJECT_MODE).during("make read-only", &self.path)?;
-        Layout::sync_copy(&**file, &self.path)?;
-        self.is_taken.store(true, Ordering::SeqCst);
-        Ok(self.path.clone())
+        whole.set_mode(OBJECT_MODE).during("make read-only", &self.path)?;
+        Layout::sync_copy(&**whole, &self.path)?;
+        drop(file);
+        self.disk.rename(&self.path, to).during("rename", &self.path)?;
+        drop(self.close());
+        Ok(())
     }
 
-    /// Writes to the file, unless it was given up.
-    fn write(&self, work: impl FnOnce(&dyn DiskFile) -> io::Result<()>) {
+    /// Changes the file, unless it was given up.
+    fn try_to(&self, work: impl FnOnce(&dyn DiskFile) -> io::Result<()>) {
         let file = self.file.read().unwrap_or_else(PoisonError::into_inner);
         let done = file.as_ref().map(|file| work(&**file));
         drop(file);
@@ -92,88 +141,18 @@ impl Twin {
     }
 
     fn give_up(&self) {
-        if self.file.write().unwrap_or_else(PoisonError::into_inner).take().is_some() {
+        if self.close().is_some() {
             Layout::remove_quietly_on(&*self.disk, &self.path);
         }
+    }
+
+    fn close(&self) -> Option<Box<dyn DiskFile>> {
+        self.file.write().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
 impl Drop for Twin {
     fn drop(&mut self) {
-        if !*self.is_taken.get_mut() {
-            self.give_up();
-        }
-    }
-}
-
-/// A file and its twin. Only the file itself is read, and only its errors are reported.
-struct Both {
-    file: Box<dyn DiskFile>,
-    twin: Arc<Twin>,
-}
-
-impl Drop for Both {
-    fn drop(&mut self) {
-        // Another transfer may go on with the file, without its twin.
-        if !self.twin.is_whole.load(Ordering::SeqCst) {
-            self.twin.give_up();
-        }
-    }
-}
-
-impl DiskFile for Both {
-    fn stamp(&self) -> io::Result<Stamp> {
-        self.file.stamp()
-    }
-
-    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.file.read_at(bytes, offset)
-    }
-
-    fn read_cached_at(&self, bytes: &mut [u8], offset: u64, cache: Cache) -> io::Result<usize> {
-        self.file.read_cached_at(bytes, offset, cache)
-    }
-
-    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.file.write_all_at(bytes, offset)?;
-        self.twin.write(|twin| twin.write_all_at(bytes, offset));
-        Ok(())
-    }
-
-    fn write_pieces_at(&self, pieces: &mut [IoSlice<'_>], offset: u64, cache: Cache) -> io::Result<()> {
-        let mut again = pieces.to_vec();
-        self.file.write_pieces_at(pieces, offset, cache)?;
-        self.twin.write(|twin| twin.write_pieces_at(&mut again, offset, cache));
-        Ok(())
-    }
-
-    fn allocate(&self, bytes: u64) -> io::Result<()> {
-        self.file.allocate(bytes)
-    }
-
-    fn set_length(&self, length: u64) -> io::Result<()> {
-        self.file.set_length(length)?;
-        self.twin.write(|twin| twin.set_length(length));
-        Ok(())
-    }
-
-    fn set_mode(&self, mode: u32) -> io::Result<()> {
-        self.file.set_mode(mode)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.file.sync()
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.file.sync_data()
-    }
-
-    fn try_lock(&self) -> io::Result<bool> {
-        self.file.try_lock()
-    }
-
-    fn unlock(&self) -> io::Result<()> {
-        self.file.unlock()
+        self.give_up();
     }
 }

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::bulk::Cache;
-use super::disk::DiskFile;
+use super::marks::Kept;
 use super::store::Store;
-use super::twin::Twin;
+use super::twin::{Twin, Wanted};
 use crate::id::ContentId;
 
 /// The wish for a copy of an object in received/. While it lives, a transfer of the object that begins writes one.
@@ -23,45 +23,42 @@ impl Store {
         CopyWish { store: self.clone(), content }
     }
 
-    /// The file of a transfer that begins, with a twin if one is wanted and the file system makes no reflinks.
-    pub(super) fn with_twin(
-        &self,
-        content: &ContentId,
-        length: u64,
-        file: Box<dyn DiskFile>,
-    ) -> Box<dyn DiskFile> {
+    /// The twin of a transfer that begins, or that goes on from what was `kept`, if one is wanted and the file system makes
+    /// no reflinks. A file of an earlier transfer that serves it no more is removed. Where no second file can be made
+    /// now, the copy is made afterwards.
+    pub(super) fn twin_of(&self, content: &ContentId, length: u64, kept: Option<&Kept>) -> Option<Arc<Twin>> {
         let layout = self.layout();
-        if Cache::for_length(length) == Cache::Keep
-            || !self.twins().lock().contains_key(content)
-            || layout.makes_reflinks()
-        {
-            return file;
-        }
-        let path = layout.received_folder().temporary(&layout.temporary());
-        // Where no second file can be made now, the copy is made afterwards.
-        let Ok(twin) = Twin::create(layout.disk.clone(), path).map(Arc::new) else { return file };
-        match self.twins().lock().get_mut(content) {
-            Some(wanted) => wanted.twin = Some(twin.clone()),
-            None => return file,
-        }
-        twin.beside(file)
-    }
-
-    /// Notes that an object is complete, and its twin with it.
-    pub(super) fn note_whole_twin(&self, content: &ContentId) {
-        if let Some(twin) = self.twins().lock().get(content).and_then(|wanted| wanted.twin.as_ref()) {
-            twin.note_whole();
-        }
+        let is_wanted = match self.twins().lock().get(content) {
+            _ if Cache::for_length(length) == Cache::Keep => return None,
+            // It is whole and waits for its place, and needs none beside it.
+            Some(Wanted { twin: Some(twin), .. }) if twin.is_open() => return None,
+            wanted => wanted.is_some(),
+        };
+        let (disk, path) = (layout.disk.clone(), layout.received_folder().twin(content));
+        let twin = match kept {
+            None if is_wanted && !layout.makes_reflinks() => Twin::create(disk, path).ok()?,
+            Some(kept) if is_wanted && kept.trusted && kept.twin_trusted => Twin::open(disk, path).ok()?,
+            _ => {
+                layout.remove_quietly(&path);
+                return None;
+            }
+        };
+        let twin = Arc::new(twin);
+        self.twins().lock().get_mut(content)?.twin = Some(twin.clone());
+        Some(twin)
     }
 
     /// The whole twin of an object, durable and read-only, which the caller puts into its place.
     pub(super) fn take_twin(&self, content: &ContentId) -> Option<PathBuf> {
         let twin = self.twins().lock().get_mut(content)?.twin.take()?;
-        let taken = twin.take();
-        if let Err(error) = &taken {
-            tracing::debug!(%content, %error, "the copy that was written on the way is made anew");
+        let path = self.layout().received_folder().temporary(&self.layout().temporary());
+        match twin.take(&path) {
+            Ok(()) => Some(path),
+            Err(error) => {
+                tracing::debug!(%content, %error, "the copy that was written on the way is made anew");
+                None
+            }
         }
-        taken.ok()
     }
 }
 

@@ -1,8 +1,13 @@
 //! Copies for people that are written while the object comes.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::AtomicU64;
 
+use bytes::Bytes;
+
 use super::*;
+use crate::outboard::Chain;
 
 const LENGTH: usize = (16 << 20) + 5;
 
@@ -80,6 +85,74 @@ fn a_twin_that_is_not_whole_is_not_used() {
         assert!(fs::read(&path).unwrap() == bytes);
         drop(wish);
         assert_eq!(received(&fixture), 1);
+    }
+}
+
+/// Goal: a twin goes on with its part after a restart, also where marks lag behind; one that somebody has touched, or that
+/// nobody wants any more, is removed, and the copy is made afterwards.
+#[test]
+fn a_twin_goes_on_with_its_part() {
+    let (bytes, order) = (sample(LENGTH), [3, 0, 9, 16, 4]);
+    let content = ContentId::of(&bytes);
+    let chunk = |index: u64| [Bytes::copy_from_slice(bytes.chunks(CHUNK).nth(index as usize).unwrap())];
+    let begin = |store: &Store| {
+        store.receive_chunks(Chain::new(content, outboard_of(&bytes)), LENGTH as u64).unwrap()
+    };
+    for (touched, wanted) in [(false, true), (true, true), (false, false)] {
+        let fixture = without_reflinks();
+        fixture.store.checkpoint_every(2);
+        let wish = fixture.store.wish_copy(content);
+        let receiver = begin(&fixture.store);
+        for index in order {
+            receiver.place(index, &chunk(index)).unwrap();
+        }
+        drop((receiver, wish));
+        assert_eq!(received(&fixture), 1);
+        let fixture = fixture.reopen(|path| {
+            let twin = fs::read_dir(path.join("received")).unwrap().next().unwrap().unwrap().path();
+            if touched {
+                File::options().write(true).open(twin).unwrap().write_at(b"no", 0).unwrap();
+            }
+        });
+        assert_eq!(received(&fixture), 1);
+        let wish = wanted.then(|| fixture.store.wish_copy(content));
+        let receiver = begin(&fixture.store);
+        assert_eq!(received(&fixture), usize::from(wanted && !touched));
+        assert_eq!(receiver.here().count(), 5);
+        for index in (0..=16).filter(|index| !order.contains(index)) {
+            receiver.place(index, &chunk(index)).unwrap();
+        }
+        receiver.finish(Kind::Requested, &[]).unwrap();
+        drop(receiver);
+        let reads = reads(&fixture);
+        let path = fixture.store.place_received(&content, &name("a")).unwrap();
+        assert_eq!(reads.load(SeqCst) == 0, wanted && !touched);
+        assert!(fs::read(&path).unwrap() == bytes);
+        drop(wish);
+        assert_eq!(received(&fixture), 1);
+    }
+}
+
+/// Goal: a twin goes with a part that expires, and when the store opens without one.
+#[test]
+fn a_twin_goes_with_its_part() {
+    let bytes = sample(LENGTH);
+    let content = ContentId::of(&bytes);
+    for expires in [true, false] {
+        let fixture = without_reflinks();
+        fixture.store.checkpoint_every(2);
+        let wish = fixture.store.wish_copy(content);
+        let mut receiver = fixture.store.receive(content, LENGTH as u64).unwrap();
+        receiver.write(&bytes[..3 * CHUNK]).unwrap();
+        drop((receiver, wish));
+        assert_eq!(received(&fixture), 1);
+        let fixture = if expires {
+            assert_eq!(fixture.store.expire_parts(std::time::Duration::ZERO, 9).unwrap(), 1);
+            fixture
+        } else {
+            fixture.reopen(|path| fs::remove_file(path.join(format!("incoming/{content}.part"))).unwrap())
+        };
+        assert_eq!(received(&fixture), 0);
     }
 }
 
