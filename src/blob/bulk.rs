@@ -2,7 +2,7 @@
 //!
 //! A large file that is written or read once gains nothing from a copy in the system's cache: it pushes out what others
 //! use, and all that is written gathers there until one sync at the end has to wait for it. Bytes that lie at multiples of
-//! [`ALIGNMENT`], in memory and in the file, move without any copy of the system's (`O_DIRECT`). For all others,
+//! [`ALIGNMENT`], in memory and in the file, are written without any copy of the system's (`O_DIRECT`). For all others,
 //! Linux 6.14 and later move data through the cache and begin to write it out at once. Earlier ones are asked, every
 //! [`WINDOW_BYTES`], to write out what has gathered, which has the same effect on the sync. Other systems use their
 //! cache.
@@ -38,7 +38,7 @@ impl Cache {
 #[derive(Debug)]
 pub(super) struct BulkFile {
     file: File,
-    /// The same file, opened without the cache; `None` if that is not possible.
+    /// The same file, opened for writing without the cache; `None` if that is not possible.
     #[cfg(target_os = "linux")]
     direct: OnceLock<Option<Direct>>,
 }
@@ -99,9 +99,6 @@ impl BulkFile {
     pub fn read(&self, bytes: &mut [u8], offset: u64, cache: Cache) -> io::Result<usize> {
         #[cfg(target_os = "linux")]
         if cache == Cache::Bypass {
-            if let Some(read) = self.read_directly(bytes, offset) {
-                return read;
-            }
             match rustix::io::preadv2(&self.file, &mut [io::IoSliceMut::new(bytes)], offset, UNCACHED) {
                 Err(error) if is_unsupported(error) => {}
                 read => return Ok(read?),
@@ -166,34 +163,19 @@ impl BulkFile {
     #[cfg(target_os = "linux")]
     fn write_directly(&self, pieces: &[IoSlice<'_>], offset: u64) -> Option<io::Result<usize>> {
         let aligned = &pieces[..pieces.iter().take_while(|piece| is_aligned(piece)).count()];
-        if aligned.iter().all(|piece| piece.is_empty()) {
+        if !offset.is_multiple_of(ALIGNMENT as u64) || aligned.iter().all(|piece| piece.is_empty()) {
             return None;
         }
-        self.direct_at(offset)?.try_to(|file| rustix::io::pwritev(file, aligned, offset))
-    }
-
-    /// Reads without the system's cache; `None` if the bytes are not aligned, or if that is not possible.
-    #[cfg(target_os = "linux")]
-    fn read_directly(&self, bytes: &mut [u8], offset: u64) -> Option<io::Result<usize>> {
-        if bytes.is_empty() || !is_aligned(bytes) {
-            return None;
-        }
-        self.direct_at(offset)?.try_to(|file| rustix::io::pread(file, &mut *bytes, offset))
-    }
-
-    #[cfg(target_os = "linux")]
-    fn direct_at(&self, offset: u64) -> Option<&Direct> {
-        let is_aligned = offset.is_multiple_of(ALIGNMENT as u64);
-        if is_aligned { self.direct.get_or_init(|| Direct::open(&self.file)).as_ref() } else { None }
+        self.direct.get_or_init(|| Direct::open(&self.file)).as_ref()?.write(aligned, offset)
     }
 }
 
-/// A second opening of a file, for reads and writes without the system's cache.
+/// A second opening of a file, for writes without the system's cache.
 #[cfg(target_os = "linux")]
 #[derive(Debug)]
 struct Direct {
     file: File,
-    /// Whether the file system has refused to move bytes so.
+    /// Whether the file system has refused such a write.
     is_refused: AtomicBool,
 }
 
@@ -203,32 +185,22 @@ impl Direct {
     fn open(file: &File) -> Option<Direct> {
         use std::os::fd::AsRawFd as _;
         use std::os::unix::fs::OpenOptionsExt as _;
-
-        use rustix::fs::OFlags;
-        let mode = rustix::fs::fcntl_getfl(file).ok()? & OFlags::ACCMODE;
+        let flags = rustix::fs::OFlags::DIRECT.bits().cast_signed();
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let file = File::options()
-            .read(mode != OFlags::WRONLY)
-            .write(mode != OFlags::RDONLY)
-            .custom_flags(OFlags::DIRECT.bits().cast_signed())
-            .open(path)
-            .ok()?;
+        let file = File::options().write(true).custom_flags(flags).open(path).ok()?;
         Some(Direct { file, is_refused: AtomicBool::new(false) })
     }
 
-    fn try_to(
-        &self,
-        work: impl FnOnce(&File) -> std::result::Result<usize, Errno>,
-    ) -> Option<io::Result<usize>> {
+    fn write(&self, pieces: &[IoSlice<'_>], offset: u64) -> Option<io::Result<usize>> {
         if self.is_refused.load(Ordering::Relaxed) {
             return None;
         }
-        match work(&self.file) {
+        match rustix::io::pwritev(&self.file, pieces, offset) {
             Err(error) if is_unsupported(error) => {
                 self.is_refused.store(true, Ordering::Relaxed);
                 None
             }
-            done => Some(done.map_err(io::Error::from)),
+            written => Some(written.map_err(io::Error::from)),
         }
     }
 }
@@ -245,7 +217,7 @@ fn is_unsupported(error: Errno) -> bool {
     matches!(error, Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS)
 }
 
-/// A multiple of the blocks of nearly all disks: what lies at multiples of it can be moved without a copy.
+/// A multiple of the blocks of nearly all disks: what lies at multiples of it can be written without a copy.
 pub(super) const ALIGNMENT: usize = 4_096;
 /// `RWF_DONTCACHE` of Linux 6.14.
 #[cfg(target_os = "linux")]

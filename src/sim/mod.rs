@@ -9,6 +9,7 @@ mod beginnings;
 mod chance;
 pub mod check;
 mod clocks;
+pub mod disk;
 mod drift;
 mod errands;
 mod experiment;

@@ -331,6 +331,26 @@ fn rooms_of_a_peer_see_downward() {
     assert!(intrusions("peer/flows/store.rs", right).is_empty());
 }
 
+/// Goal: the disks of a simulated world know nothing of its network and its tasks.
+#[test]
+fn simulated_disks_know_no_world() {
+    let sees_world = |path: &str, text: &str| {
+        let imports = Source::new(path, text).imports();
+        let is_other = |room: &String| room != "disk";
+        imports
+            .iter()
+            .any(|import| import.segments[0] == "sim" && import.segments.get(1).is_some_and(is_other))
+    };
+    let sources = sources();
+    let disks: Vec<_> = sources.iter().filter(|(path, _)| path.starts_with("sim/disk/")).collect();
+    assert!(!disks.is_empty());
+    for (path, text) in disks {
+        assert!(!sees_world(path, text), "{path}");
+    }
+    assert!(sees_world("sim/disk/light.rs", "use super::super::network::Slot;"));
+    assert!(!sees_world("sim/disk/light.rs", "use super::span::Span;"));
+}
+
 /// Goal: a user of the library meets no option of the command line in an error. `cli` alone adds the name of the option
 /// that helps. (The simulator prints commands for cargo, whose options are others.)
 #[test]

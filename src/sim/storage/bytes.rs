@@ -6,10 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::disk::{Failure, Kind};
+use super::super::disk::{DiskFailure, Failure, Kind, Light, Span, outboard_of};
 use super::keeper::Keeper;
-use super::light::{DiskFailure, Light};
-use super::span::{Span, outboard_of};
 use super::stream::Stream;
 use crate::blob::{BlobError, ObjectReader, Receiver};
 use crate::files::{

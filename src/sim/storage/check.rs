@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::super::disk::Disk;
 use super::super::network::Slot;
 use super::super::world::World;
+use super::BEGIN_UNIX_MS;
 use super::outcome::{Outcome, Requested};
 use super::promises::Promises;
-use super::{BEGIN_UNIX_MS, Disk};
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{NameHistory, Rank, content_of};
 use crate::wire::{NameRecord, RecordTarget};

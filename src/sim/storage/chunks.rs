@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::super::disk::{Failure, Kind, Span, outboard_of};
 use super::bytes::{finish_light, with_light};
-use super::disk::{Failure, Kind};
 use super::keeper::Keeper;
-use super::span::{Span, outboard_of};
 use crate::blob::ChunkReceiver;
 use crate::files::{Chunks, KeptAs, Piece as _, Placed};
 use crate::outboard::{Chain, ChunkSet, Midstate};

@@ -7,13 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use super::super::disk::{Failure, Intention, Span};
 use super::bytes::{Arriving, Reading};
 use super::chunks::Gathering;
-use super::disk::{Failure, Intention};
 use super::effect::FilesEffect;
 use super::keeper::Keeper;
 use super::signature::{FORGED, unsigned};
-use super::span::Span;
 use super::stream::Stream;
 use crate::chord::View;
 use crate::files::{

@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use rand_chacha::ChaCha8Rng;
 
+use super::super::disk::{Disk, Kind, Real};
 use super::super::lock::Lock;
 use super::super::network::Slot;
-use super::disk::{Disk, Kind};
 use super::keeper::Keeper;
 use super::outcome::{Acknowledged, Ended, Moved};
 use super::promises::Promises;
-use super::real::Real;
 use super::settings::FileSettings;
 use crate::chord::PhaseKind;
 use crate::files::Laws;

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::task::Waker;
 
+use super::super::disk::Span;
 use super::super::network::{Process, Slot};
-use super::span::Span;
 use crate::files::StreamError;
 use crate::id::Position;
 use crate::time::Moment;

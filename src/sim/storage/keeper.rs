@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::super::disk::Disk;
 use super::super::lock::Lock;
 use super::super::mailbox::{Effect, Mailbox, Sleep};
 use super::super::network::{Lines, mixed};
-use super::disk::Disk;
 use super::effect::FilesEffect;
 use super::frame::End;
 use super::lie::Lie;

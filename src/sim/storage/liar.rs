@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::disk::Span;
 use super::bytes::Reading;
 use super::keeper::Keeper;
 use super::lie::Lie;
 use super::signature::{FORGED, unsigned};
-use super::span::Span;
 use super::stream::Stream;
 use crate::files::{GiveError, Piece as _, Reader as _, StreamError};
 use crate::id::{ContentId, Position};

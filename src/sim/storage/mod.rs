@@ -6,8 +6,6 @@
 //!
 //! | part | what it is |
 //! |---|---|
-//! | `disk` | the state that outlives a process, and its failures: `light`, or `real` with the store of a running peer
-//! |
 //! | `keeper` | the state that the tasks of one process share |
 //! | `files` | the homes of the peers, and the acknowledged files |
 //! | `stream`, `link` | requests, answers and bytes over the network |
@@ -25,7 +23,6 @@
 mod bytes;
 pub mod check;
 mod chunks;
-mod disk;
 mod effect;
 mod env;
 mod files;
@@ -34,16 +31,13 @@ mod freed;
 mod keeper;
 mod liar;
 mod lie;
-mod light;
 mod link;
 mod news;
 mod outcome;
 mod place;
 mod promises;
-mod real;
 mod settings;
 mod signature;
-mod span;
 mod stream;
 mod work;
 
@@ -55,7 +49,6 @@ use ::bytes::Bytes;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
-pub use disk::Disk;
 pub(super) use effect::FilesEffect;
 pub(super) use files::Files;
 pub(super) use keeper::BEGIN_UNIX_MS;
@@ -66,7 +59,7 @@ pub use settings::FileSettings;
 
 use self::keeper::Keeper;
 use self::promises::Promises;
-use self::span::{file_of, tree_of};
+use super::disk::{Disk, file_of, tree_of};
 use super::lock::Lock;
 use super::network::{Slot, mixed};
 use super::world::World;

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use super::super::disk::file_of;
 use super::super::network::Slot;
 use super::super::world::World;
 use super::keeper::BEGIN_UNIX_MS;
 use super::outcome::Acknowledged;
 use super::signature::unsigned;
-use super::span::file_of;
 use crate::id::{FileName, Position};
 use crate::names::{NameHistory, next_record};
 use crate::time::Timestamp;

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use super::super::disk::Span;
 use super::super::network::{Process, Slot};
 use super::effect::FilesEffect;
 use super::frame::{End, Frame};
 use super::keeper::Keeper;
-use super::span::Span;
 use crate::files::{self, Piece as _, StreamError};
 use crate::id::Position;
 use crate::time::Moment;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::disk::Failure;
+use super::super::disk::Failure;
 use super::effect::FilesEffect;
 use super::keeper::Keeper;
 use super::outcome::{Outcome, Requested, StoreFailure, StoredFile};

@@ -64,7 +64,7 @@ fn a_read_brings_the_replicas_up_to_date() {
         let names = ["file-1", "file-2"];
         let keys = names.map(|name| quoit::id::FileName::new(name).unwrap().key());
         let owner = owner_of_name(&world, names[0]);
-        world.with_disk(owner, quoit::sim::storage::Disk::lose);
+        world.with_disk(owner, quoit::sim::disk::Disk::lose);
         let reader = members(&world).into_iter().find(|slot| *slot != owner).unwrap();
         let id = world.request(reader, names[0]);
         let ended = world.finish(SECOND * 2);

@@ -200,37 +200,42 @@ impl Light {
 
 /// The operations of a process.
 impl Light {
-    pub(super) fn info(&mut self, content: &ContentId) -> Option<ObjectInfo> {
+    pub(in crate::sim) fn info(&mut self, content: &ContentId) -> Option<ObjectInfo> {
         if self.checks_reads && self.objects.get(content).is_some_and(|object| !object.sound) {
             self.forget(content);
         }
         self.objects.get(content).map(|object| object.info)
     }
 
-    pub(super) fn contains(&mut self, content: &ContentId) -> bool {
+    pub(in crate::sim) fn contains(&mut self, content: &ContentId) -> bool {
         self.info(content).is_some()
     }
 
     /// An object to be read: its info, and whether its bytes are right.
-    pub(super) fn read(&mut self, content: &ContentId) -> Option<(ObjectInfo, bool)> {
+    pub(in crate::sim) fn read(&mut self, content: &ContentId) -> Option<(ObjectInfo, bool)> {
         self.info(content)?;
         self.objects.get(content).map(|object| (object.info, object.sound))
     }
 
     /// Renews the lease of an object that is here, or was freed here.
-    pub(super) fn renew_lease(&mut self, content: &ContentId, at_unix_ms: u64) {
+    pub(in crate::sim) fn renew_lease(&mut self, content: &ContentId, at_unix_ms: u64) {
         self.leases.renew(content, self.objects.contains_key(content), at_unix_ms);
     }
 
     /// At most `max` objects whose lease has lapsed.
-    pub(super) fn lapsed(&mut self, now_unix_ms: u64, terms: &LeaseTerms, max: usize) -> Vec<ContentId> {
+    pub(in crate::sim) fn lapsed(
+        &mut self,
+        now_unix_ms: u64,
+        terms: &LeaseTerms,
+        max: usize,
+    ) -> Vec<ContentId> {
         let leases = &mut self.leases;
         let lapsed = self.objects.keys().filter(|content| leases.look(content, now_unix_ms, terms));
         lapsed.take(max).copied().collect()
     }
 
     /// Frees an object whose lease has lapsed by this date.
-    pub(super) fn free_lapsed(&mut self, content: &ContentId, before_unix_ms: u64) -> bool {
+    pub(in crate::sim) fn free_lapsed(&mut self, content: &ContentId, before_unix_ms: u64) -> bool {
         let may_go = self.objects.get(content).is_some_and(|object| !object.pinned);
         let goes = may_go && self.leases.is_lapsed(content, before_unix_ms);
         if goes {
@@ -240,26 +245,26 @@ impl Light {
         goes
     }
 
-    pub(super) fn was_freed(&self, content: &ContentId) -> bool {
+    pub(in crate::sim) fn was_freed(&self, content: &ContentId) -> bool {
         self.leases.was_freed(content)
     }
 
-    pub(super) fn object_ids(&self) -> BTreeSet<ContentId> {
+    pub(in crate::sim) fn object_ids(&self) -> BTreeSet<ContentId> {
         self.objects.keys().copied().collect()
     }
 
     /// Keeps an object as a replica, since another peer counts on it. True if the object is here.
-    pub(super) fn keep(&mut self, content: &ContentId) -> bool {
+    pub(in crate::sim) fn keep(&mut self, content: &ContentId) -> bool {
         self.promised(content);
         let object = self.objects.get_mut(content);
         object.map(|object| object.kept_as = KeptAs::Replica).is_some()
     }
 
-    pub(super) fn copy(&self, content: &ContentId) -> Option<CopyHere> {
+    pub(in crate::sim) fn copy(&self, content: &ContentId) -> Option<CopyHere> {
         self.objects.get(content).map(copy_of)
     }
 
-    pub(super) fn copies_after(&self, after: Option<ContentId>) -> Vec<CopyHere> {
+    pub(in crate::sim) fn copies_after(&self, after: Option<ContentId>) -> Vec<CopyHere> {
         let start = after.map_or(Unbounded, Excluded);
         self.objects
             .range((start, Unbounded))
@@ -268,7 +273,7 @@ impl Light {
             .collect()
     }
 
-    pub(super) fn mark_surplus(&mut self, marks: Vec<(ContentId, Option<u64>)>) {
+    pub(in crate::sim) fn mark_surplus(&mut self, marks: Vec<(ContentId, Option<u64>)>) {
         for (content, since_ms) in marks {
             if let Some(object) = self.objects.get_mut(&content) {
                 object.surplus_since_ms = since_ms;
@@ -277,19 +282,19 @@ impl Light {
     }
 
     /// Whether less than a twentieth of the room is left, the cache counted as room.
-    pub(super) fn is_short_of_room(&self) -> bool {
+    pub(in crate::sim) fn is_short_of_room(&self) -> bool {
         let cached: u64 = self.cached().map(|info| info.length).sum();
         self.capacity_bytes.saturating_sub(self.used_bytes).saturating_add(cached) < self.capacity_bytes / 20
     }
 
     /// The room for files, the cache counted as room.
-    pub(super) fn room(&self) -> DiskRoom {
+    pub(in crate::sim) fn room(&self) -> DiskRoom {
         let cached: u64 = self.cached().map(|info| info.length).sum();
         let free_bytes = self.capacity_bytes.saturating_sub(self.used_bytes).saturating_add(cached);
         DiskRoom { free_bytes, all_bytes: self.capacity_bytes, takes_writes: !self.poisoned }
     }
 
-    pub(super) fn begin_freeing(&mut self, content: &ContentId) -> Option<Arc<AtomicBool>> {
+    pub(in crate::sim) fn begin_freeing(&mut self, content: &ContentId) -> Option<Arc<AtomicBool>> {
         if self.freeing.get(content).is_some_and(|may| Arc::strong_count(may) > 1) {
             return None;
         }
@@ -298,21 +303,21 @@ impl Light {
         Some(may)
     }
 
-    pub(super) fn void_freeing(&mut self) {
+    pub(in crate::sim) fn void_freeing(&mut self) {
         for may in std::mem::take(&mut self.freeing).into_values() {
             may.store(false, Ordering::Relaxed);
         }
     }
 
     /// Pins an object, or ends its pin; synced on return. True if it is here.
-    pub(super) fn pin(&mut self, content: &ContentId, pinned: bool) -> Result<bool, DiskFailure> {
+    pub(in crate::sim) fn pin(&mut self, content: &ContentId, pinned: bool) -> Result<bool, DiskFailure> {
         self.sync()?;
         let object = self.objects.get_mut(content);
         Ok(object.map(|object| object.pinned = pinned).is_some())
     }
 
     /// Frees an object, unless the intention is void, or the object is pinned, in a world with that law.
-    pub(super) fn free(
+    pub(in crate::sim) fn free(
         &mut self,
         content: &ContentId,
         may: &AtomicBool,
@@ -329,7 +334,7 @@ impl Light {
         Ok(true)
     }
 
-    pub(super) fn promised_in(&mut self, range: &KeyRange) {
+    pub(in crate::sim) fn promised_in(&mut self, range: &KeyRange) {
         let promised = self.freeing.range(ContentId(range.first.0)..).map(|(content, _)| *content);
         let promised: Vec<ContentId> =
             promised.take_while(|content| range.contains(&content.key())).collect();
@@ -363,7 +368,7 @@ impl Light {
     }
 
     /// Begins to receive an object in order; returns the offset of the first wanted byte.
-    pub(super) fn receive(&mut self, info: &ObjectInfo) -> Result<u64, DiskFailure> {
+    pub(in crate::sim) fn receive(&mut self, info: &ObjectInfo) -> Result<u64, DiskFailure> {
         let part = self.begin_receiving(info)?;
         let Some(chunks) = self.chunks.remove(&info.content) else { return Ok(part) };
         // A part with holes serves as far as it has none.
@@ -373,7 +378,7 @@ impl Light {
     }
 
     /// Begins to receive the chunks of an object in any order.
-    pub(super) fn receive_chunks(&mut self, info: &ObjectInfo) -> Result<(), DiskFailure> {
+    pub(in crate::sim) fn receive_chunks(&mut self, info: &ObjectInfo) -> Result<(), DiskFailure> {
         let part = self.begin_receiving(info)?;
         if !self.chunks.contains_key(&info.content) {
             let mut chunks = ChunkSet::new(chunk_count(info.length));
@@ -386,12 +391,12 @@ impl Light {
     }
 
     /// The chunks that are here of an object whose chunks come in any order.
-    pub(super) fn chunks_of(&self, content: &ContentId) -> ChunkSet {
+    pub(in crate::sim) fn chunks_of(&self, content: &ContentId) -> ChunkSet {
         self.chunks.get(content).cloned().unwrap_or_else(|| ChunkSet::new(0))
     }
 
     /// Adds a chunk; a wrong one only in a world without the law that bytes are checked.
-    pub(super) fn put_chunk(
+    pub(in crate::sim) fn put_chunk(
         &mut self,
         content: &ContentId,
         index: u64,
@@ -429,7 +434,7 @@ impl Light {
     }
 
     /// Adds bytes that came to a partial transfer.
-    pub(super) fn append(&mut self, content: &ContentId, bytes: u64) -> Result<(), DiskFailure> {
+    pub(in crate::sim) fn append(&mut self, content: &ContentId, bytes: u64) -> Result<(), DiskFailure> {
         if self.poisoned {
             return Err(DiskFailure::Poisoned);
         }
@@ -443,12 +448,12 @@ impl Light {
     }
 
     /// Ends a transfer; its bytes are kept for a sender that continues it.
-    pub(super) fn stop_receiving(&mut self, content: &ContentId) {
+    pub(in crate::sim) fn stop_receiving(&mut self, content: &ContentId) {
         self.receiving.remove(content);
     }
 
     /// Cuts a partial transfer to this many bytes.
-    pub(super) fn cut_part(&mut self, content: &ContentId, bytes: u64) {
+    pub(in crate::sim) fn cut_part(&mut self, content: &ContentId, bytes: u64) {
         if let Some(part) = self.parts.get_mut(content) {
             self.used_bytes -= part.saturating_sub(bytes);
             *part = (*part).min(bytes);
@@ -456,7 +461,7 @@ impl Light {
     }
 
     /// Reads a whole object; drops it if it has rotted.
-    pub(super) fn scrub(&mut self, content: &ContentId) -> Result<(), DiskFailure> {
+    pub(in crate::sim) fn scrub(&mut self, content: &ContentId) -> Result<(), DiskFailure> {
         match self.objects.get(content) {
             None => Err(DiskFailure::NotHere),
             Some(object) if object.sound => Ok(()),
@@ -468,14 +473,14 @@ impl Light {
     }
 
     /// Discards a partial transfer.
-    pub(super) fn discard(&mut self, content: &ContentId) {
+    pub(in crate::sim) fn discard(&mut self, content: &ContentId) {
         self.torn.remove(content);
         self.chunks.remove(content);
         self.used_bytes -= self.parts.remove(content).unwrap_or(0);
     }
 
     /// Completes an object in one step, synced, after all bytes came; wrong bytes are discarded.
-    pub(super) fn finish(
+    pub(in crate::sim) fn finish(
         &mut self,
         info: ObjectInfo,
         sound: bool,
@@ -492,7 +497,7 @@ impl Light {
     }
 
     /// Changes the history of a name; synced on return.
-    pub(super) fn update_record<T>(
+    pub(in crate::sim) fn update_record<T>(
         &mut self,
         key: Position,
         work: impl FnOnce(&mut NameHistory) -> T,
@@ -518,7 +523,7 @@ impl Light {
     }
 
     /// When the peer was last active in its ring. Without a note, the date of its newest record.
-    pub(super) fn active_ms(&self) -> Option<u64> {
+    pub(in crate::sim) fn active_ms(&self) -> Option<u64> {
         let date = |history: &NameHistory| {
             history
                 .current
@@ -529,46 +534,50 @@ impl Light {
         self.active_ms.or_else(|| self.records().filter_map(|(_, history)| date(history)).max())
     }
 
-    pub(super) fn note_active(&mut self, now_ms: u64) {
+    pub(in crate::sim) fn note_active(&mut self, now_ms: u64) {
         self.active_ms = Some(now_ms);
     }
 
-    pub(super) fn dropped_ms(&self) -> u64 {
+    pub(in crate::sim) fn dropped_ms(&self) -> u64 {
         self.dropped_ms
     }
 
-    pub(super) fn note_dropped(&mut self, up_to_ms: u64, now_ms: u64) {
+    pub(in crate::sim) fn note_dropped(&mut self, up_to_ms: u64, now_ms: u64) {
         self.dropped_ms = self.dropped_ms.max(up_to_ms);
         self.graves.retain(|_, grave| grave.until_unix_ms > now_ms);
     }
 
     /// Completes an object before its sync, in a world without the law that a copy is synced before it counts.
-    pub(super) fn finish_unsynced(&mut self, info: ObjectInfo, kept_as: KeptAs) {
+    pub(in crate::sim) fn finish_unsynced(&mut self, info: ObjectInfo, kept_as: KeptAs) {
         self.discard(&info.content);
         self.put_object_as(info, kept_as);
         self.unsynced.insert(info.content);
     }
 
     /// Notes that the sync of an object has ended.
-    pub(super) fn synced(&mut self, content: &ContentId) {
+    pub(in crate::sim) fn synced(&mut self, content: &ContentId) {
         self.unsynced.remove(content);
     }
 
     /// Completes an object with wrong bytes, in a world without the law that bytes are checked.
-    pub(super) fn finish_unchecked(&mut self, info: ObjectInfo, kept_as: KeptAs) -> Result<(), DiskFailure> {
+    pub(in crate::sim) fn finish_unchecked(
+        &mut self,
+        info: ObjectInfo,
+        kept_as: KeptAs,
+    ) -> Result<(), DiskFailure> {
         self.finish(info, true, kept_as)?;
         self.rot(&info.content);
         Ok(())
     }
 
     /// Whether a partial transfer has wrong bytes that were noted as right.
-    pub(super) fn is_torn(&self, content: &ContentId) -> bool {
+    pub(in crate::sim) fn is_torn(&self, content: &ContentId) -> bool {
         self.torn.contains(content)
     }
 
     /// Handles the end of a process without notice: of each transfer under way, a random part survives. In a world
     /// without the law that this data is hashed again, the noted lengths are believed.
-    pub(super) fn crash(&mut self, rng: &mut ChaCha8Rng, laws: Laws) {
+    pub(in crate::sim) fn crash(&mut self, rng: &mut ChaCha8Rng, laws: Laws) {
         for content in std::mem::take(&mut self.unsynced) {
             self.forget(&content);
         }
@@ -599,7 +608,7 @@ impl Light {
         self.freeing.clear();
     }
 
-    pub(super) fn put_object(&mut self, info: ObjectInfo) {
+    pub(in crate::sim) fn put_object(&mut self, info: ObjectInfo) {
         self.put_object_as(info, KeptAs::Replica);
     }
 
@@ -615,24 +624,24 @@ impl Light {
         }
     }
 
-    pub(super) fn put_record(&mut self, key: Position, history: Arc<NameHistory>) {
+    pub(in crate::sim) fn put_record(&mut self, key: Position, history: Arc<NameHistory>) {
         self.records.insert(key, Kept::new(&key, history));
     }
 
-    pub(super) fn look_at_objects(&mut self) {
+    pub(in crate::sim) fn look_at_objects(&mut self) {
         let rotten: Vec<ContentId> = self.objects().filter(|(_, sound)| !sound).map(|(c, _)| *c).collect();
         for content in rotten {
             self.info(&content);
         }
     }
 
-    pub(super) fn first_held(&self, from: &Position) -> Option<Position> {
+    pub(in crate::sim) fn first_held(&self, from: &Position) -> Option<Position> {
         let object = self.objects.range(ContentId(from.0)..).next().map(|(content, _)| content.key());
         let record = self.records.range(from..).next().map(|(key, _)| *key);
         object.into_iter().chain(record).min()
     }
 
-    pub(super) fn digest(&self, range: &KeyRange) -> SetDigest {
+    pub(in crate::sim) fn digest(&self, range: &KeyRange) -> SetDigest {
         if range.first > range.last {
             return SetDigest::default();
         }
@@ -641,7 +650,7 @@ impl Light {
         objects.map(|(_, object)| object.digest()).chain(records.map(|(_, kept)| kept.digest)).sum()
     }
 
-    pub(super) fn held(&self, range: &KeyRange, max: usize) -> HeldPage {
+    pub(in crate::sim) fn held(&self, range: &KeyRange, max: usize) -> HeldPage {
         let mut page = HeldPage::default();
         if range.first > range.last {
             return page;

@@ -2,15 +2,19 @@
 //! size. In a small world it can be a real [`Store`](crate::blob::Store), index and outboards included, on a disk in
 //! memory that loses unsynced data.
 
+mod light;
+mod real;
+mod span;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use rand_chacha::ChaCha8Rng;
 
-use super::light::{DiskFailure, Light};
-use super::real::Real;
-use super::span::outboard_of;
+pub(super) use self::light::{DiskFailure, Light};
+pub(super) use self::real::Real;
+pub(super) use self::span::{Span, file_of, outboard_of, tree_of};
 use crate::blob::{BlobError, Freeing, Loss};
 use crate::files::{CopyHere, DiskError, DiskFault, HeldPage, Laws, OfferLook};
 use crate::id::{ContentId, KeyRange, Position, SetDigest};

@@ -17,9 +17,9 @@ use crate::shelf;
 use crate::time::Moment;
 use crate::wire::ObjectInfo;
 
-pub(super) struct Real {
-    pub(super) memory: MemoryDisk,
-    pub(super) checks_reads: bool,
+pub(in crate::sim) struct Real {
+    pub(in crate::sim) memory: MemoryDisk,
+    pub(in crate::sim) checks_reads: bool,
     /// The number of chunks after which a transfer is marked.
     checkpoint_chunks: u64,
     /// The open store, while a process runs.
@@ -35,7 +35,7 @@ type Looked = ((u64, u64), bool);
 
 impl Real {
     /// An empty disk, on which transfers are marked whenever so many chunks have come.
-    pub(super) fn new(checkpoint_chunks: u64) -> Real {
+    pub(in crate::sim) fn new(checkpoint_chunks: u64) -> Real {
         Real {
             memory: MemoryDisk::default(),
             checks_reads: false,
@@ -50,17 +50,17 @@ impl Real {
     ///
     /// # Errors
     /// [`BlobError::Poisoned`] when no process runs: the caller is about to end.
-    pub(super) fn store(&self) -> Result<Store, BlobError> {
+    pub(in crate::sim) fn store(&self) -> Result<Store, BlobError> {
         self.store.clone().ok_or_else(|| BlobError::Poisoned { dir: ROOT.into() })
     }
 
-    pub(super) fn set_time(&mut self, now: Moment, unix_ms: u64) {
+    pub(in crate::sim) fn set_time(&mut self, now: Moment, unix_ms: u64) {
         self.memory.set_time(now, SystemTime::UNIX_EPOCH + Duration::from_millis(unix_ms));
     }
 
     /// # Panics
     /// When the store does not open: whatever happened to the disk, it must open.
-    pub(super) fn open(&mut self) {
+    pub(in crate::sim) fn open(&mut self) {
         if self.store.is_none() {
             let opened = Store::open(Path::new(ROOT), Arc::new(self.memory.clone()));
             let store = opened.unwrap_or_else(|error| panic!("the store does not open: {error}"));
@@ -69,42 +69,42 @@ impl Real {
         }
     }
 
-    pub(super) fn close(&mut self) {
+    pub(in crate::sim) fn close(&mut self) {
         self.poisoned |= self.store.take().is_some_and(|store| store.is_poisoned());
     }
 
     /// Cuts the power. The content of the disk afterwards is decided at once.
-    pub(super) fn crash(&mut self, rng: &mut ChaCha8Rng) {
+    pub(in crate::sim) fn crash(&mut self, rng: &mut ChaCha8Rng) {
         self.memory.power_off();
         self.store = None;
         self.memory = self.memory.power_on(rng);
         self.poisoned = false;
     }
 
-    pub(super) fn mend(&mut self) -> bool {
+    pub(in crate::sim) fn mend(&mut self) -> bool {
         self.memory.set_capacity(None);
         self.memory.mend_syncs();
         self.poisoned || self.store.as_ref().is_some_and(Store::is_poisoned)
     }
 
-    pub(super) fn lose(&mut self) {
+    pub(in crate::sim) fn lose(&mut self) {
         self.memory.erase();
         self.looked.take();
     }
 
     /// Sets the room for objects; the index, the outboards and the reserve of the file system come on top of it.
-    pub(super) fn set_capacity(&mut self, bytes: u64) {
+    pub(in crate::sim) fn set_capacity(&mut self, bytes: u64) {
         let objects: u64 = self.files_in(OBJECTS).map(|(_, length)| length).sum();
         let others = self.memory.used() - objects;
         self.memory.set_capacity(Some((others + INDEX_GROWTH_BYTES).saturating_add(bytes)));
     }
 
-    pub(super) fn contains(&self, content: &ContentId) -> Result<bool, BlobError> {
+    pub(in crate::sim) fn contains(&self, content: &ContentId) -> Result<bool, BlobError> {
         let store = self.store()?;
         if self.checks_reads { store.scrub(content) } else { store.contains(content) }
     }
 
-    pub(super) fn look_at_files(&self) -> Result<(), BlobError> {
+    pub(in crate::sim) fn look_at_files(&self) -> Result<(), BlobError> {
         let store = self.store()?;
         store.settle_journal()?;
         for (content, _) in store.object_ids()? {
@@ -117,23 +117,23 @@ impl Real {
         Ok(())
     }
 
-    pub(super) fn objects(&self) -> Vec<(ContentId, bool)> {
+    pub(in crate::sim) fn objects(&self) -> Vec<(ContentId, bool)> {
         let contents =
             self.files_in(OBJECTS).filter_map(|(path, _)| path.file_name()?.to_str()?.parse().ok());
         contents.map(|content| (content, self.holds(&content))).collect()
     }
 
-    pub(super) fn has(&self, content: &ContentId) -> bool {
+    pub(in crate::sim) fn has(&self, content: &ContentId) -> bool {
         self.memory.version(&object_path(content)).is_some()
     }
 
-    pub(super) fn keeps(&self, content: &ContentId) -> bool {
+    pub(in crate::sim) fn keeps(&self, content: &ContentId) -> bool {
         let kind = self.store.as_ref().and_then(|store| store.kind(content).ok()?);
         kind == Some(Kind::Replica)
     }
 
     /// Checks the bytes on the disk, whatever the store believes.
-    pub(super) fn holds(&self, content: &ContentId) -> bool {
+    pub(in crate::sim) fn holds(&self, content: &ContentId) -> bool {
         let path = object_path(content);
         let Some(version) = self.memory.version(&path) else { return false };
         let mut looked = self.looked.borrow_mut();
@@ -147,7 +147,7 @@ impl Real {
         sound
     }
 
-    pub(super) fn record_keys(&self) -> Vec<Position> {
+    pub(in crate::sim) fn record_keys(&self) -> Vec<Position> {
         let mut keys = Vec::new();
         if let Ok(store) = self.store() {
             // A disk that has just lost power reports nothing.
@@ -156,20 +156,20 @@ impl Real {
         keys
     }
 
-    pub(super) fn record(&self, key: &Position) -> Option<NameHistory> {
+    pub(in crate::sim) fn record(&self, key: &Position) -> Option<NameHistory> {
         let history = shelf::history(&self.store().ok()?, key).ok()?;
         history.current.is_some().then_some(history)
     }
 
-    pub(super) fn part(&self, content: &ContentId) -> Option<u64> {
+    pub(in crate::sim) fn part(&self, content: &ContentId) -> Option<u64> {
         self.memory.contents(&part_path(content)).map(|bytes| bytes.len() as u64)
     }
 
-    pub(super) fn rot(&mut self, content: &ContentId) {
+    pub(in crate::sim) fn rot(&mut self, content: &ContentId) {
         self.flip_bit(&object_path(content));
     }
 
-    pub(super) fn spoil_part(&mut self, content: &ContentId) -> bool {
+    pub(in crate::sim) fn spoil_part(&mut self, content: &ContentId) -> bool {
         self.flip_bit(&part_path(content))
     }
 
@@ -178,12 +178,12 @@ impl Real {
         self.memory.flip_bit(path, &mut ChaCha8Rng::seed_from_u64(0))
     }
 
-    pub(super) fn spoil_record(&mut self, key: Position) {
+    pub(in crate::sim) fn spoil_record(&mut self, key: Position) {
         let spoilt = self.store().and_then(|store| store.put_record(key, vec![0xff, 9, 7]));
         spoilt.unwrap_or_else(|error| panic!("{error}"));
     }
 
-    pub(super) fn put_object(&mut self, info: &ObjectInfo, text: &[u8]) {
+    pub(in crate::sim) fn put_object(&mut self, info: &ObjectInfo, text: &[u8]) {
         let put = || -> Result<(), BlobError> {
             let mut receiver = self.store()?.receive(info.content, info.length)?;
             receiver.write(text)?;
@@ -195,7 +195,7 @@ impl Real {
         }
     }
 
-    pub(super) fn put_record(&mut self, key: Position, history: &NameHistory) {
+    pub(in crate::sim) fn put_record(&mut self, key: Position, history: &NameHistory) {
         let put = || -> Result<(), BlobError> {
             let kept = shelf::kept(history).unwrap_or_else(|error| panic!("{error}"));
             self.store()?.put_record(key, kept)
