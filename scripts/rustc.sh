@@ -7,8 +7,10 @@ main() {
     case " $* " in
         # Clippy switches a part of the optimisation off. It reads the same sources with the tests of the library.
         *' --crate-name quoit '*' --crate-type lib '*) exec "$@" -D warnings ;;
-        # Simulations compute, and so do the peers that the tests start.
-        *' --crate-name scenarios '* | *' --crate-name quoit '*' --crate-type bin '*) lint "$@" -C codegen-units=1 ;;
+        # Simulations compute, so does the check of the layers, and so do the peers that the tests start.
+        *' --crate-name scenarios '* | *' --crate-name layering '* | *' --crate-name quoit '*' --crate-type bin '*)
+            lint "$@" -C codegen-units=1
+            ;;
         # Cargo asks about the compiler.
         *' -vV '* | *' --crate-name ___ '*) exec "$@" ;;
         # Compiled and run, other tests take less time when they are not optimised.
