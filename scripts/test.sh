@@ -19,8 +19,6 @@ main() {
     esac
 
     step cargo fmt --check
-    step cargo clippy --locked --profile ci --all-targets -- -D warnings
-    RUSTDOCFLAGS='-D warnings' step cargo doc --locked --profile ci --no-deps
     if command -v python3 >/dev/null; then
         step scripts/comments.sh check
     else
@@ -41,15 +39,17 @@ main() {
     run_tests
 }
 
-# The tests come last, so that their summary is what one reads. Documentation tests are not
-# nextest's, so they run before it.
+# The tests come last, so that their summary is what one reads. Clippy and rustdoc have no pass of their own: the build
+# lints what it compiles, and the documentation is made where its examples are run, which nextest does not do.
 run_tests() {
     local options
+    export RUSTC_WORKSPACE_WRAPPER=$PWD/scripts/rustc.sh RUSTDOC=$PWD/scripts/rustdoc.sh
     mapfile -t options < <(scripts/skipped.sh)
     options+=(--include-ignored)
+    # All at once, so that every processor has work; and the benchmarks, which are no tests, for their lints.
+    step cargo test --locked --profile ci --no-run
+    step cargo test --locked --profile ci --no-run --bench '*'
     if cargo nextest --version >/dev/null 2>&1; then
-        # All at once, so that every processor has work; the documentation tests need only the library.
-        step cargo test --locked --profile ci --no-run
         step cargo test --locked --profile ci --doc
         step cargo nextest run --locked --cargo-profile ci --profile ci --test-threads "$((3 * $(processors)))" \
             --no-fail-fast -- "${options[@]}"

@@ -78,7 +78,7 @@ fn neighbours_leave_at_the_same_moment() {
 /// Scenario 15. Goal: a peer joins into the gap that another one leaves.
 #[test]
 fn one_leaves_and_another_joins() {
-    for (seed, stores) in on_both(seeds(0..8)) {
+    for (seed, stores) in on_both(seeds(0..4)) {
         let mut world = converged_on(stores, seed, 14);
         world.place_files(60, stores.length(1 << 20));
         let leaver = members(&world)[seed as usize % 14];

@@ -78,7 +78,7 @@ fn ring_behind_a_line(
 /// the middle of one when something else happens, no peer denies an acknowledged file, and no record is lost.
 #[test]
 fn disks_that_take_their_time() {
-    for (seed, stores) in on_both(seeds(0..8)) {
+    for (seed, stores) in on_both(seeds(0..4)) {
         let mut world = World::converged(seed, settings(seed), 10, SECOND, 4_096);
         world.oracle.safety = false;
         world.enable_files_with(FileSettings {

@@ -82,7 +82,7 @@ fn stores_are_idempotent_on_a_bad_network() {
 /// afterwards, and no peer ever says "no such file" of it.
 #[test]
 fn a_file_acknowledged_while_ownership_moves_is_found() {
-    for (seed, stores) in on_both(seeds(0..8)) {
+    for (seed, stores) in on_both(seeds(0..4)) {
         let mut world = converged_on(stores, seed, 14);
         world.oracle.safety = false;
         let at = members(&world);
