@@ -270,7 +270,7 @@ mod tests {
         }
     }
 
-    /// What is in a file after a write from this offset on.
+    /// The bytes of a file after a write from this offset on.
     fn written(pieces: &mut [IoSlice<'_>], offset: usize, cache: Cache) -> Vec<u8> {
         let length: usize = pieces.iter().map(|piece| piece.len()).sum();
         // On the disk of this folder, and not in memory.
