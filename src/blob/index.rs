@@ -67,6 +67,9 @@ struct Group {
     writing: bool,
 }
 
+/// The record of a name key, and the memory of a removal under it.
+type RecordAndGrave = (Option<Vec<u8>>, Option<Grave>);
+
 /// The outcome of one batch, once it is known.
 type Outcome = OnceLock<std::result::Result<(), Failure>>;
 
@@ -181,7 +184,7 @@ impl Index {
         })
     }
 
-    /// Those of these objects that are here.
+    /// The objects among these that are here.
     pub fn known_among(
         &self,
         contents: impl Iterator<Item = ContentId> + Clone,
@@ -361,7 +364,7 @@ impl Index {
     }
 
     /// For each of these name keys its record, and the memory of a removal under it.
-    pub fn records_and_graves(&self, keys: &[Position]) -> Result<Vec<(Option<Vec<u8>>, Option<Grave>)>> {
+    pub fn records_and_graves(&self, keys: &[Position]) -> Result<Vec<RecordAndGrave>> {
         self.read(|tables| {
             let records = tables.open_table(RECORDS)?;
             let of = |key: &Position| {

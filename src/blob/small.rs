@@ -35,7 +35,7 @@ struct Coming {
     _promise: Option<Promise>,
 }
 
-/// What the index and the disk say of a batch as a whole.
+/// The state of the index and of the disk, for a batch as a whole.
 struct Outlook {
     /// The objects of the batch that the index knows.
     known: BTreeSet<ContentId>,

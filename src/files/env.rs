@@ -676,6 +676,9 @@ pub trait Env: Hops {
     fn warn(&self, what: String);
 }
 
+/// Changes a history. Returns whether there is a change, and a result for the caller.
+pub type MakeChange<T> = Box<dyn FnOnce(&mut NameHistory) -> (bool, T) + Send>;
+
 /// A change to this peer's history of a name.
 pub struct HistoryChange<T> {
     /// The key of the name.
@@ -683,7 +686,7 @@ pub struct HistoryChange<T> {
     /// Whether a history that cannot be read counts as an empty one; its bytes go to quarantine if there is a change.
     pub heals: bool,
     /// Makes the change. Returns whether there is one, and a result for the caller.
-    pub change: Box<dyn FnOnce(&mut NameHistory) -> (bool, T) + Send>,
+    pub change: MakeChange<T>,
 }
 
 impl<T> HistoryChange<T> {
