@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::blob::{
     self, BlobError, ChunkFate, ChunkReceiver, Copy, KeptName, KeptRecord, Kind, Receiver, SmallObject, Store,
 };
-use crate::files::{CopyHere, DiskError, DiskFault, HeldPage, KeptAs, Placed};
+use crate::files::{CopyHere, DiskError, DiskFault, HeldPage, HistoryChange, KeptAs, Placed};
 use crate::id::{ContentId, FileName, KeyRange, Position};
 use crate::names::{Grave, NameHistory};
 use crate::replica::{Holdings, Presence};
@@ -119,6 +119,11 @@ pub(crate) fn keep_linked(
         tracing::warn!(%content, %error, "its names are not linked here");
     }
     Ok(is_here)
+}
+
+/// The description of an object that is here, as far as that shows without reading it; `None` also if the disk cannot tell.
+pub(crate) fn held_info(store: &Store, content: &ContentId) -> Option<ObjectInfo> {
+    store.contains(content).unwrap_or(false).then(|| store.info(content).ok()?).flatten()
 }
 
 /// Whether an object is here with the right bytes, which are checked; it belongs here from now on.
@@ -271,38 +276,60 @@ pub(crate) fn look_for_siblings(store: &Store) -> Result<(), BlobError> {
     })
 }
 
-/// Changes the history of a name; durable on return. `change` returns whether it changed anything, and a value for the
-/// caller. A history that cannot be decoded is not overwritten, unless the change `heals`: then it counts as empty, and
-/// its bytes go to quarantine before others take their place.
+/// The histories that are kept of some names, in the order of their keys here; see [`history`].
 ///
 /// # Errors
-/// Why the history cannot be read or written.
-pub(crate) fn change_history<T>(
+/// Why one of them cannot be read.
+pub(crate) fn histories(store: &Store, keys: &[Position]) -> Result<Vec<NameHistory>, String> {
+    let records = store.records(keys).map_err(|error| error.to_string())?;
+    let read = |(key, bytes): (&Position, Option<Vec<u8>>)| decoded(key, bytes.as_deref());
+    keys.iter().zip(records).map(read).collect::<Result<_, _>>().map_err(|error| error.to_string())
+}
+
+/// Changes the histories of names, all with one commit; durable on return. One result for each, in their order. A history
+/// that cannot be decoded is not overwritten, unless its change `heals`: then it counts as empty, and its bytes go to
+/// quarantine before others take their place.
+///
+/// # Errors
+/// For each name, why its history cannot be read or written.
+pub(crate) fn change_histories<T>(
     store: &Store,
-    key: Position,
-    heals: bool,
-    change: impl FnOnce(&mut NameHistory) -> (bool, T),
-) -> Result<T, MissingReason> {
-    let mut done = None;
-    let written = store.update_record(key, |bytes, grave| {
-        let unreadable = match decoded(&key, bytes) {
-            Err(error) if heals => Some(error),
-            _ => None,
-        };
-        let readable = bytes.filter(|_| unreadable.is_none());
-        let (new, result) = changed_history(&key, readable, grave, change);
-        if let (Some(bytes), Some(error), Some(_)) = (bytes, unreadable, &new)
-            && let Err(error) = store.quarantine_record(&key, bytes, &error.to_string())
-        {
-            done = Some(Err(error.to_string()));
-            return None;
-        }
-        done = Some(result);
+    changes: Vec<HistoryChange<T>>,
+) -> Vec<Result<T, MissingReason>> {
+    let keys: Vec<Position> = changes.iter().map(|change| change.key).collect();
+    let mut changes = changes.into_iter();
+    let mut done = Vec::with_capacity(keys.len());
+    let written = store.update_records(&keys, |_, bytes, grave| {
+        // Each change is asked for once, in its order.
+        let (new, result) = change_history(store, bytes, grave, changes.next()?);
+        done.push(result.map_err(MissingReason::Disk));
         new
     });
-    written.map_err(|error| error.missing_reason())?;
-    let unseen = || Err("the record was not looked at".to_owned());
-    done.unwrap_or_else(unseen).map_err(MissingReason::Disk)
+    match written {
+        Ok(()) => done,
+        Err(error) => keys.iter().map(|_| Err(error.missing_reason())).collect(),
+    }
+}
+
+/// The new bytes of a history, if it changed, and the value that the change returned.
+fn change_history<T>(
+    store: &Store,
+    bytes: Option<&[u8]>,
+    grave: Option<blob::Grave>,
+    HistoryChange { key, heals, change }: HistoryChange<T>,
+) -> (Option<KeptName>, Result<T, String>) {
+    let unreadable = match decoded(&key, bytes) {
+        Err(error) if heals => Some(error),
+        _ => None,
+    };
+    let readable = bytes.filter(|_| unreadable.is_none());
+    let (new, result) = changed_history(&key, readable, grave, change);
+    if let (Some(bytes), Some(error), Some(_)) = (bytes, unreadable, &new)
+        && let Err(error) = store.quarantine_record(&key, bytes, &error.to_string())
+    {
+        return (None, Err(error.to_string()));
+    }
+    (new, result)
 }
 
 /// The new bytes of a history, if it changed, and the value that `change` returned.
@@ -471,7 +498,7 @@ mod tests {
         let keys = [1, 2, 3].map(Position::of_number);
         for (key, is_bad) in keys.iter().zip([false, true, false]) {
             let bytes = if is_bad { vec![0xff; 40] } else { kept(&NameHistory::default()).unwrap().bytes };
-            store.update_record(*key, |_, _| Some(bytes.into())).unwrap();
+            store.put_record(*key, bytes).unwrap();
         }
         let read = histories_after(&store, None, 10).unwrap();
         let readable: Vec<(Position, bool)> =
@@ -492,12 +519,17 @@ mod tests {
             grave: Some(Grave { clock: Timestamp(7), until_unix_ms: 9 }),
             ..NameHistory::default()
         };
-        let change = |heals, changes| {
+        let change_one = |heals, change: fn(&mut NameHistory, NameHistory) -> bool| {
             let new = healed.clone();
-            change_history(&store, key, heals, move |history| {
+            let change = HistoryChange::new(key, heals, move |history| (change(history, new), ()));
+            change_histories(&store, vec![change]).remove(0)
+        };
+        let change = |heals, changes| match changes {
+            true => change_one(heals, |history, new| {
                 *history = new;
-                (changes, ())
-            })
+                true
+            }),
+            false => change_one(heals, |_, _| false),
         };
         assert!(change(false, true).unwrap_err().to_string().contains("cannot be read"));
         change(true, false).unwrap();
@@ -508,15 +540,19 @@ mod tests {
         assert_eq!(std::fs::read(&place).unwrap(), [0xff; 40]);
         let reason = std::fs::read_to_string(place.with_added_extension("reason")).unwrap();
         assert!(reason.contains("cannot be read"), "{reason}");
-        change_history(&store, key, false, |history| {
+        let comes_back = |history: &mut NameHistory, healed| {
             assert_eq!(*history, healed, "the memory of a removal comes back");
-            (false, ())
-        })
-        .unwrap();
+            false
+        };
+        change_one(false, comes_back).unwrap();
         note_dropped(&store, 5, 9, 100).unwrap();
         note_dropped(&store, 3, 9, 100).unwrap();
         assert_eq!((store.dropped_ms().unwrap(), active_ms(&store).unwrap()), (5, None));
-        change_history(&store, key, false, |history| (false, assert_eq!(history.grave, None))).unwrap();
+        let is_over = |history: &mut NameHistory, _| {
+            assert_eq!(history.grave, None);
+            false
+        };
+        change_one(false, is_over).unwrap();
         store.note_active(11).unwrap();
         assert_eq!(active_ms(&store).unwrap(), Some(11));
     }

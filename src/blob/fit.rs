@@ -41,7 +41,7 @@ impl Store {
         if let Some(refused) = self.promises().refuses(length, free, self.now()) {
             return Err(refused);
         }
-        if room.is_some_and(|room| !room.has_inodes()) {
+        if room.is_some_and(|room| !room.has_inodes(1)) {
             return Err(BlobError::NoInodes);
         }
         let (_, cached) = self.index().cached_totals()?;
@@ -64,7 +64,7 @@ impl Store {
         if let Some(refused) = promises.refuses(length, room.map_or(0, |room| room.free), self.now()) {
             return Err(refused);
         }
-        if room.is_some_and(|room| !room.has_inodes()) {
+        if room.is_some_and(|room| !room.has_inodes(1)) {
             return Err(BlobError::NoInodes);
         }
         // The bytes are promised first and checked then: of two transfers that come at the same time, not both take the
@@ -84,6 +84,21 @@ impl Store {
         }
         drop(promise);
         Err(BlobError::NoRoom { length, free: self.free_for_objects(self.room())? })
+    }
+
+    /// Keeps room for several objects of which nothing is here, all with one promise; `None` if they do not fit together as
+    /// things are: each of them is then asked for alone.
+    pub(super) fn promise_all(&self, lengths: &[u64]) -> Result<Option<Promise>> {
+        let (promises, room) = (self.promises(), self.room());
+        let longest = lengths.iter().copied().max().unwrap_or(0);
+        if promises.refuses(longest, room.map_or(0, |room| room.free), self.now()).is_some()
+            || room.is_some_and(|room| !room.has_inodes(lengths.len() as u64))
+        {
+            return Ok(None);
+        }
+        let left = lengths.iter().map(|length| on_disk(*length, *length)).sum();
+        let promise = Promise::new(promises.under_way.clone(), left, lengths.iter().sum());
+        Ok((self.overdrawn(room)? == 0).then_some(promise))
     }
 
     /// The bytes that further objects may take.

@@ -6,7 +6,7 @@
 //! A commit that fails changes nothing, and the next one may succeed: only a failed sync poisons the store. After any
 //! failed read or write redb refuses everything until its file is opened again, so the next call does that.
 
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::io;
 use std::sync::{
     Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
@@ -66,6 +66,9 @@ struct Group {
     gathering: Arc<Outcome>,
     writing: bool,
 }
+
+/// The record of a name key, and the memory of a removal under it.
+type RecordAndGrave = (Option<Vec<u8>>, Option<Grave>);
 
 /// The outcome of one batch, once it is known.
 type Outcome = OnceLock<std::result::Result<(), Failure>>;
@@ -178,6 +181,23 @@ impl Index {
         self.read(|tables| {
             let row = tables.open_table(OBJECTS)?.get(&content.0)?;
             Ok(row.map(|row| read_object(&content.0, row.value())))
+        })
+    }
+
+    /// The objects among these that are here.
+    pub fn known_among(
+        &self,
+        contents: impl Iterator<Item = ContentId> + Clone,
+    ) -> Result<BTreeSet<ContentId>> {
+        self.read(|tables| {
+            let objects = tables.open_table(OBJECTS)?;
+            let mut known = BTreeSet::new();
+            for content in contents.clone() {
+                if objects.get(&content.0)?.is_some() {
+                    known.insert(content);
+                }
+            }
+            Ok(known)
         })
     }
 
@@ -343,11 +363,23 @@ impl Index {
         self.read(|tables| Ok(tables.open_table(RECORDS)?.get(&key.0)?.map(|record| record.value().to_vec())))
     }
 
-    /// The record of a name key, and the memory of a removal under it.
-    pub fn record_and_grave(&self, key: &Position) -> Result<(Option<Vec<u8>>, Option<Grave>)> {
+    /// For each of these name keys its record, and the memory of a removal under it.
+    pub fn records_and_graves(&self, keys: &[Position]) -> Result<Vec<RecordAndGrave>> {
         self.read(|tables| {
-            let record = tables.open_table(RECORDS)?.get(&key.0)?.map(|record| record.value().to_vec());
-            Ok((record, graves::of(tables, key)?))
+            let records = tables.open_table(RECORDS)?;
+            let of = |key: &Position| {
+                let record = records.get(&key.0)?.map(|record| record.value().to_vec());
+                Ok((record, graves::of(tables, key)?))
+            };
+            keys.iter().map(of).collect()
+        })
+    }
+
+    /// The records of these name keys, in their order.
+    pub fn records(&self, keys: &[Position]) -> Result<Vec<Option<Vec<u8>>>> {
+        self.read(|tables| {
+            let records = tables.open_table(RECORDS)?;
+            keys.iter().map(|key| Ok(records.get(&key.0)?.map(|record| record.value().to_vec()))).collect()
         })
     }
 

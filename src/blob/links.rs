@@ -117,13 +117,13 @@ impl Store {
 
     fn make_link(&self, content: &ContentId, path: &Path) -> io::Result<()> {
         let (disk, target) = (&self.layout().disk, Layout::link_target(content));
-        if disk.read_link(path).is_ok_and(|shown| shown == target) {
-            return Ok(());
-        }
         // A new name needs no rename.
         match disk.symlink(&target, path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             made => return made,
+        }
+        if disk.read_link(path).is_ok_and(|shown| shown == target) {
+            return Ok(());
         }
         let temporary = self.layout().temporary();
         disk.symlink(&target, &temporary)?;

@@ -1,6 +1,8 @@
 //! The values that the index keeps for other modules, and holders: name records as opaque bytes, the remembered
 //! members, and the peers that are believed to hold a file.
 
+use std::collections::BTreeMap;
+
 use super::change::{Change, KeptName, KeptRecord};
 use super::error::Result;
 use super::graves::Grave;
@@ -16,6 +18,11 @@ impl Store {
     /// The record of a name key.
     pub fn record(&self, key: &Position) -> Result<Option<Vec<u8>>> {
         self.index().record(key)
+    }
+
+    /// The records of these name keys, in their order.
+    pub fn records(&self, keys: &[Position]) -> Result<Vec<Option<Vec<u8>>>> {
+        self.index().records(keys)
     }
 
     /// Stores a record, in place of the existing one; durable on return.
@@ -36,28 +43,37 @@ impl Store {
         self.index().submit([Change::Record(key, None)])
     }
 
-    /// Reads, merges and writes a record with no other write of that key between. `merge` takes the present record and the
-    /// memory of a removal, and returns the new ones, or `None` to leave them. True if they were written; then durably.
-    /// `merge` must not call back into the records of this store.
+    /// Reads, merges and writes records with no other write of their keys between, all with one commit; durable on
+    /// return. `merge` takes each key in its order, its present record and the memory of a removal, and returns the new
+    /// ones, or `None` to leave them. It must not call back into the records of this store.
     ///
     /// # Errors
-    /// [`Poisoned`](super::BlobError::Poisoned), or the errors of the index.
-    pub fn update_record(
+    /// [`Poisoned`](super::BlobError::Poisoned), or the errors of the index; then none is written.
+    pub fn update_records(
         &self,
-        key: Position,
-        merge: impl FnOnce(Option<&[u8]>, Option<Grave>) -> Option<KeptName>,
-    ) -> Result<bool> {
+        keys: &[Position],
+        mut merge: impl FnMut(&Position, Option<&[u8]>, Option<Grave>) -> Option<KeptName>,
+    ) -> Result<()> {
         self.layout().check()?;
-        let _lock = self.record_locks().lock(&key.0);
-        let (record, grave) = self.index().record_and_grave(&key)?;
-        match merge(record.as_deref(), grave) {
-            None => Ok(false),
-            Some(kept) => {
-                let graves = (kept.grave != grave).then_some(Change::Grave(key, kept.grave));
-                self.index().submit([Change::Record(key, kept.record)].into_iter().chain(graves))?;
-                Ok(true)
+        let _locks = self.record_locks().lock_all(keys.iter().map(|key| key.0.as_slice()));
+        let present = self.index().records_and_graves(keys)?;
+        let mut changes = Vec::with_capacity(keys.len());
+        let mut merged: BTreeMap<Position, KeptName> = BTreeMap::new();
+        for (key, (record, grave)) in keys.iter().zip(present) {
+            let (kept, grave) = match merged.get(key) {
+                // The key stands in `keys` once more.
+                Some(KeptName { record, grave }) => {
+                    (merge(key, record.as_ref().map(|record| record.bytes.as_slice()), *grave), *grave)
+                }
+                None => (merge(key, record.as_deref(), grave), grave),
+            };
+            if let Some(kept) = kept {
+                changes.push(Change::Record(*key, kept.record.clone()));
+                changes.extend((kept.grave != grave).then_some(Change::Grave(*key, kept.grave)));
+                merged.insert(*key, kept);
             }
         }
+        self.index().submit(changes)
     }
 
     /// When this peer was last active in its ring, in milliseconds since the Unix epoch by the ring's clock.

@@ -34,8 +34,9 @@ impl Room {
         limits.reserve.unwrap_or_else(|| (self.total / RESERVE_SHARE).clamp(RESERVE_MIN, RESERVE_MAX))
     }
 
-    pub(super) fn has_inodes(&self) -> bool {
-        self.inodes.is_none_or(|inodes| inodes >= INODES_RESERVED + INODES_PER_OBJECT)
+    /// Whether so many further objects have the inodes that they take.
+    pub(super) fn has_inodes(&self, objects: u64) -> bool {
+        self.inodes.is_none_or(|inodes| inodes >= INODES_RESERVED + objects * INODES_PER_OBJECT)
     }
 }
 
@@ -106,8 +107,10 @@ mod tests {
             [1 << 20, 2 << 20, 1 << 30, 10 << 30]
         );
         assert_eq!(reserve(1 << 40, Limits { reserve: Some(7), ..unset }), 7);
-        let inodes = |inodes| Room { free: 1, total: 1, inodes };
-        assert_eq!([None, Some(21), Some(20)].map(|given| inodes(given).has_inodes()), [true, true, false]);
+        let room = |inodes| Room { free: 1, total: 1, inodes };
+        let has = |inodes, objects| room(inodes).has_inodes(objects);
+        assert_eq!([None, Some(21), Some(20)].map(|inodes| has(inodes, 1)), [true, true, false]);
+        assert_eq!([None, Some(26), Some(25)].map(|inodes| has(inodes, 2)), [true, true, false]);
     }
 
     #[test]

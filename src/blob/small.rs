@@ -1,5 +1,7 @@
 //! Small objects that come with all their bytes, many at once: one append to the journal makes all of them durable.
 
+use std::collections::BTreeSet;
+
 use super::change::Change;
 use super::claim::Claim;
 use super::error::{BlobError, Result};
@@ -23,13 +25,23 @@ pub struct SmallObject {
     pub bytes: Vec<u8>,
 }
 
-/// An object that is being kept: its place in the batch, what it is, and its claim and promise until the end.
+/// An object that is being kept: its place in the batch, what it is, and its claim until the end; its promise, unless the
+/// whole batch has one.
 struct Coming {
     at: usize,
     info: ObjectInfo,
     entry: Entry,
     _claim: Claim,
-    _promise: Promise,
+    _promise: Option<Promise>,
+}
+
+/// The state of the index and of the disk, for a batch as a whole.
+struct Outlook {
+    /// The objects of the batch that the index knows.
+    known: BTreeSet<ContentId>,
+    /// The room of all objects, if they fit together.
+    promise: Option<Promise>,
+    now_ms: u64,
 }
 
 impl Store {
@@ -41,9 +53,12 @@ impl Store {
     pub fn keep_small(&self, objects: Vec<SmallObject>, kind: Kind) -> Vec<Result<ObjectInfo>> {
         let mut results = Vec::with_capacity(objects.len());
         let mut coming = Vec::with_capacity(objects.len());
-        let now = self.wall_ms();
+        let outlook = match self.look_ahead(&objects) {
+            Ok(outlook) => outlook,
+            Err(error) => return objects.iter().map(|_| Err(error.again())).collect(),
+        };
         for (at, object) in objects.into_iter().enumerate() {
-            results.push(self.begin_small(at, object, kind, now).map(|object| {
+            results.push(self.begin_small(at, object, kind, &outlook).map(|object| {
                 let info = object.info;
                 coming.push(object);
                 info
@@ -75,8 +90,10 @@ impl Store {
                 }
             }
         }
-        let changes: Vec<Change> =
-            placed.iter().flat_map(|object| came(object.info, kind, &object.entry.links, now)).collect();
+        let changes: Vec<Change> = placed
+            .iter()
+            .flat_map(|object| came(object.info, kind, &object.entry.links, outlook.now_ms))
+            .collect();
         if let Err(error) = self.index().submit_journaled(changes) {
             // Objects that the index did not take would take the room that the next try needs.
             for object in &placed {
@@ -95,8 +112,17 @@ impl Store {
         results
     }
 
-    fn begin_small(&self, at: usize, object: SmallObject, kind: Kind, now: u64) -> Result<Coming> {
+    fn look_ahead(&self, objects: &[SmallObject]) -> Result<Outlook> {
         self.layout().check()?;
+        let contents = objects.iter().map(|object| object.content);
+        let known = self.index().known_among(contents)?;
+        let is_new = |object: &&SmallObject| !known.contains(&object.content);
+        let lengths: Vec<u64> =
+            objects.iter().filter(is_new).map(|object| object.bytes.len() as u64).collect();
+        Ok(Outlook { promise: self.promise_all(&lengths)?, known, now_ms: self.wall_ms() })
+    }
+
+    fn begin_small(&self, at: usize, object: SmallObject, kind: Kind, outlook: &Outlook) -> Result<Coming> {
         let SmallObject { content, links, bytes } = object;
         let length = bytes.len() as u64;
         if !Journal::takes(length) {
@@ -104,10 +130,12 @@ impl Store {
         }
         let claim = Claim::new(self.receiving(), content)?;
         // "Already here" applies only to checked bytes; wrong bytes make room for the right ones.
-        if self.check(&content)? {
+        let is_known = outlook.known.contains(&content);
+        if is_known && self.check(&content)? {
             return Err(BlobError::AlreadyHere { content });
         }
-        let promise = self.promise(length, 0)?;
+        let is_promised = outlook.promise.is_some() && !is_known;
+        let promise = if is_promised { None } else { Some(self.promise(length, 0)?) };
         let mut hasher = ChunkHasher::default();
         hasher.update(&bytes);
         let (found, outboard) = hasher.finish();
@@ -115,7 +143,7 @@ impl Store {
             return Err(BlobError::Mismatch { content, found, resumed: 0 });
         }
         let info = ObjectInfo { content, length, outboard: outboard.digest() };
-        let entry = Entry { content, kind, came_ms: now, links, bytes };
+        let entry = Entry { content, kind, came_ms: outlook.now_ms, links, bytes };
         Ok(Coming { at, info, entry, _claim: claim, _promise: promise })
     }
 

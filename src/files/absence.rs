@@ -9,7 +9,7 @@ use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
 use super::ask::ask_storage;
-use super::env::Env;
+use super::env::{Env, HistoryChange};
 use super::wait::Together;
 use crate::chord::View;
 use crate::names::{Absence, Margins, Returned};
@@ -118,19 +118,15 @@ async fn drop_names<E: Env>(env: &Arc<E>, by: &Entry, before_ms: u64) {
         };
         let Some((last, _)) = page.last() else { break };
         after = Some(*last);
-        let mut changes = Together::new();
+        let forget = |(key, _)| {
+            HistoryChange::new(key, false, move |history| {
+                let forgot = history.forget(before_ms);
+                (forgot, forgot)
+            })
+        };
         // One that cannot be read counts for nothing anyway.
-        for (key, _) in page.iter().filter(|(_, history)| history.is_some()) {
-            let (env, key) = (env.clone(), *key);
-            changes.add(async move {
-                env.update_history(key, false, move |history| {
-                    let forgot = history.forget(before_ms);
-                    (forgot, forgot)
-                })
-                .await
-            });
-        }
-        while let Some(changed) = changes.next().await {
+        let readable = page.into_iter().filter(|(_, history)| history.is_some());
+        for changed in env.update_histories(readable.map(forget).collect()).await {
             match changed {
                 Ok(forgot) => dropped += u64::from(forgot),
                 Err(why) => return env.warn(format!("names that may be out of date are not dropped: {why}")),

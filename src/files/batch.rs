@@ -214,19 +214,12 @@ impl Plan {
         let (view, is_owner) = (env.view(), role == StoreRole::Owner);
         let mut plan =
             Plan { here: vec![], wanted: vec![], refused: vec![], chain: vec![], is_owner, objects };
-        let (mut why_none, mut looks) = (None, Together::new());
+        let (mut why_none, mut due) = (None, Vec::new());
         for (index, batched) in plan.objects.iter().enumerate() {
             match store_duty(&view, env.copies(), &batched.object, role.clone()) {
                 Ok(duty) => {
                     plan.chain = duty.chain;
-                    let (env, object) = (env.clone(), batched.object);
-                    looks.add(async move {
-                        // A disk that cannot tell is asked again when it is to write.
-                        let is_here = env.holds(object.content).await.unwrap_or(false);
-                        let is_other = is_here
-                            && matches!(env.info(object.content).await, Ok(Some(here)) if here != object);
-                        (index as u16, is_here, is_other)
-                    });
+                    due.push((index as u16, batched.object));
                 }
                 Err(why) => {
                     plan.refused.push(missing(index as u16, MissingReason::Refused(why.to_string())));
@@ -234,17 +227,17 @@ impl Plan {
                 }
             }
         }
-        while let Some((index, is_here, is_other)) = looks.next().await {
-            match (is_here, is_other) {
-                (true, true) => {
-                    plan.refused.push(missing(index, MissingReason::Final(OTHER_OBJECT.to_owned())))
+        // A disk that cannot tell is asked again when it is to write.
+        let held = env.held_infos(due.iter().map(|(_, object)| object.content).collect()).await;
+        for ((index, object), held) in due.into_iter().zip(held) {
+            match held {
+                Some(held) if held != object => {
+                    plan.refused.push(missing(index, MissingReason::Final(OTHER_OBJECT.to_owned())));
                 }
-                (true, false) => plan.here.push(index),
-                (false, _) => plan.wanted.push(index),
+                Some(_) => plan.here.push(index),
+                None => plan.wanted.push(index),
             }
         }
-        plan.here.sort_unstable();
-        plan.wanted.sort_unstable();
         match why_none.filter(|_| plan.refused.len() == plan.objects.len()) {
             Some(why) => Err(why),
             None => Ok(plan),

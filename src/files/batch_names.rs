@@ -10,7 +10,7 @@ use super::absence::names_count;
 use super::ask::ask_storage;
 use super::env::{Asker, Env};
 use super::find::find;
-use super::records::{LATE_WORD, STORAGE_TIMEOUT, Written, accept_here, checked};
+use super::records::{LATE_WORD, STORAGE_TIMEOUT, Written, accept_all_here, checked};
 use super::wait::{Together, timeout};
 use crate::id::{FileName, Position};
 use crate::names::{CheckedRecord, Greatest, NameEdit, Vote, Votes, content_of, next_record};
@@ -202,15 +202,10 @@ pub async fn accept_records<E: Env>(
         return StorageReply::refused(format!("1 to {RECORDS_PER_MESSAGE_MAX} records are put at a time"));
     }
     let me = env.view().me.position;
-    let mut keeping = Together::new();
-    for (index, signed) in records.iter().enumerate() {
-        let signed = signed.clone();
-        keeping.add(async move { (index, accept_here(env, from, signed, role).await) });
-    }
     let mut outcomes = vec![PutOutcome::Conflict; records.len()];
     let mut copies: Vec<Option<Copies>> = records.iter().map(|_| None).collect();
     let mut keys = vec![me; records.len()];
-    while let Some((index, kept)) = keeping.next().await {
+    for (index, kept) in accept_all_here(env, from, records.clone(), role).await.into_iter().enumerate() {
         keys[index] = kept.as_ref().map_or(me, |(key, _)| *key);
         let word = match kept.map(|(_, failure)| failure) {
             Ok(None) => StorageReply::Durable { peer: me },

@@ -213,6 +213,13 @@ pub trait Env: Hops {
     /// The reason why that cannot be told.
     fn holds(self: &Arc<Self>, content: ContentId) -> impl Future<Output = Result<bool, String>> + Send;
 
+    /// The descriptions of those of these objects that are here, in their order: here as [`Env::holds`] has it. `None` also
+    /// for an object of which the disk cannot tell.
+    fn held_infos(
+        self: &Arc<Self>,
+        contents: Vec<ContentId>,
+    ) -> impl Future<Output = Vec<Option<ObjectInfo>>> + Send;
+
     /// The peers that announced their copy of an object, each with its incarnation.
     fn announced(&self, content: &ContentId) -> BTreeSet<(Position, u64)>;
 
@@ -269,28 +276,31 @@ pub trait Env: Hops {
     fn histories(
         self: &Arc<Self>,
         keys: Vec<Position>,
-    ) -> impl Future<Output = Result<Vec<NameHistory>, String>> + Send {
-        async move {
-            let mut histories = Vec::with_capacity(keys.len());
-            for key in keys {
-                histories.push(self.history(key).await?);
-            }
-            Ok(histories)
-        }
-    }
+    ) -> impl Future<Output = Result<Vec<NameHistory>, String>> + Send;
 
-    /// Changes this peer's history of a name, durable on return. `change` returns whether there is a change, and a
-    /// result for the caller. `heals`: a history that cannot be read counts as an empty one; its bytes go to quarantine
-    /// if there is a change.
+    /// Changes this peer's histories of names, all with one commit; durable on return. One result for each change, in
+    /// their order.
+    ///
+    /// # Errors
+    /// For each name, the reason why its history cannot be read or written.
+    fn update_histories<T: Send + 'static>(
+        self: &Arc<Self>,
+        changes: Vec<HistoryChange<T>>,
+    ) -> impl Future<Output = Vec<Result<T, MissingReason>>> + Send;
+
+    /// Changes this peer's history of one name; see [`Env::update_histories`].
     ///
     /// # Errors
     /// The reason why it cannot be read or written.
     fn update_history<T: Send + 'static>(
         self: &Arc<Self>,
-        key: Position,
-        heals: bool,
-        change: impl FnOnce(&mut NameHistory) -> (bool, T) + Send + 'static,
-    ) -> impl Future<Output = Result<T, MissingReason>> + Send;
+        change: HistoryChange<T>,
+    ) -> impl Future<Output = Result<T, MissingReason>> + Send {
+        async move {
+            let unchanged = || Err(MissingReason::Disk("the history was not looked at".to_owned()));
+            self.update_histories(vec![change]).await.pop().unwrap_or_else(unchanged)
+        }
+    }
 
     /// Removes the links that show a name to people, since it stands for nothing any more as of `since`.
     ///
@@ -664,6 +674,30 @@ pub trait Env: Hops {
 
     /// Warns people of a failure, in these words.
     fn warn(&self, what: String);
+}
+
+/// Changes a history. Returns whether there is a change, and a result for the caller.
+pub type MakeChange<T> = Box<dyn FnOnce(&mut NameHistory) -> (bool, T) + Send>;
+
+/// A change to this peer's history of a name.
+pub struct HistoryChange<T> {
+    /// The key of the name.
+    pub key: Position,
+    /// Whether a history that cannot be read counts as an empty one; its bytes go to quarantine if there is a change.
+    pub heals: bool,
+    /// Makes the change. Returns whether there is one, and a result for the caller.
+    pub change: MakeChange<T>,
+}
+
+impl<T> HistoryChange<T> {
+    /// A change of the history under this key.
+    pub fn new(
+        key: Position,
+        heals: bool,
+        change: impl FnOnce(&mut NameHistory) -> (bool, T) + Send + 'static,
+    ) -> HistoryChange<T> {
+        HistoryChange { key, heals, change: Box::new(change) }
+    }
 }
 
 /// A small object with all its bytes.

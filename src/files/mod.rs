@@ -104,7 +104,9 @@ pub use bytes::{
 };
 pub use compare::{Compared, Comparison, answer_compare};
 pub use copy::{Arrival, Upstream, accept_object, receive};
-pub use env::{Asker, BoxFuture, Cause, Clock, CopyHere, Env, HeldPage, Hops, OfferLook, RingWish, Small};
+pub use env::{
+    Asker, BoxFuture, Cause, Clock, CopyHere, Env, HeldPage, HistoryChange, Hops, OfferLook, RingWish, Small,
+};
 pub use fetch::{Fetch, FetchError, NotOpened, Wish, holders_to_ask};
 pub use find::{FindError, NotActive, find, find_soon, list_after, look_up, member, replicas_of};
 pub use free::{

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::absence::names_count;
 use super::ask::ask_storage;
-use super::env::{Asker, Env};
+use super::env::{Asker, Env, HistoryChange};
 use super::find::{FindError, find, find_soon};
 use super::wait::{Together, pause, timeout};
 use crate::backoff::Backoff;
@@ -307,17 +307,52 @@ pub async fn accept_record<E: Env>(
     }
 }
 
-/// Checks a record and keeps it here, as its owner or as a replica. Returns the key of its name, and the reason if the
-/// disk does not keep it.
+/// The key of the name of a record that was accepted here, and the reason if the disk does not keep it; or the answer to
+/// the sender, if the record is not acceptable.
+pub(super) type Accepted = Result<(Position, Option<MissingReason>), StorageReply>;
+
+/// Checks a record and keeps it here; see [`accept_all_here`].
+async fn accept_here<E: Env>(env: &Arc<E>, from: &Asker, signed: SignedRecord, role: PutRole) -> Accepted {
+    let unseen = || Err(StorageReply::refused("the record was not looked at".to_owned()));
+    accept_all_here(env, from, vec![signed], role).await.pop().unwrap_or_else(unseen)
+}
+
+/// Checks records and keeps them here, as their owner or as a replica, all with one commit. One result for each, in their
+/// order.
+pub(super) async fn accept_all_here<E: Env>(
+    env: &Arc<E>,
+    from: &Asker,
+    records: Vec<SignedRecord>,
+    role: PutRole,
+) -> Vec<Accepted> {
+    let (mut accepted, mut merging) = (Vec::with_capacity(records.len()), Vec::new());
+    for signed in records {
+        accepted.push(check_put(env, from, signed, role).map(|(key, new)| {
+            merging.push((key, new));
+            (key, None)
+        }));
+    }
+    let mut merged = merge_records(env, merging, role).await.into_iter();
+    for accepted in accepted.iter_mut().filter(|accepted| accepted.is_ok()) {
+        match (merged.next(), &mut *accepted) {
+            (Some(Err(NotMerged::Disk(reason))), Ok((_, failure))) => *failure = Some(reason),
+            (Some(Err(NotMerged::Refused(refusal))), _) => *accepted = Err(refusal),
+            _ => {}
+        }
+    }
+    accepted
+}
+
+/// Checks a record that is to be kept here, and this peer's duty to keep it. Returns it with the key of its name.
 ///
 /// # Errors
 /// The answer to the sender, if the record is not acceptable.
-pub(super) async fn accept_here<E: Env>(
+fn check_put<E: Env>(
     env: &Arc<E>,
     from: &Asker,
     signed: SignedRecord,
     role: PutRole,
-) -> Result<(Position, Option<MissingReason>), StorageReply> {
+) -> Result<(Position, CheckedRecord), StorageReply> {
     let new = match verified(&**env, signed) {
         Ok(new) => new,
         Err(why) => {
@@ -334,44 +369,49 @@ pub(super) async fn accept_here<E: Env>(
     }
     let key = new.record().name.key();
     put_duty(&env.view(), &key, role)?;
-    match merge_record(env, key, new, role).await {
-        Ok(()) => Ok((key, None)),
-        Err(NotMerged::Disk(reason)) => Ok((key, Some(reason))),
-        Err(NotMerged::Refused(refusal)) => Err(refusal),
-    }
+    Ok((key, new))
 }
 
-/// Merges a record into this peer's history of the name; durable on return.
-async fn merge_record<E: Env>(
+/// Merges records into this peer's histories of their names; durable on return. One result for each, in their order.
+async fn merge_records<E: Env>(
     env: &Arc<E>,
-    key: Position,
-    new: CheckedRecord,
+    records: Vec<(Position, CheckedRecord)>,
     role: PutRole,
-) -> Result<(), NotMerged> {
-    let (name, clock) = (new.record().name.clone(), new.record().clock);
-    let tombstone = new.record().target == RecordTarget::Tombstone;
-    let (now, id, versions) = (env.ring_ms(), new.id(), usize::from(env.keep_versions().count));
+) -> Vec<Result<(), NotMerged>> {
+    let (now, versions) = (env.ring_ms(), usize::from(env.keep_versions().count));
     // An unreadable history counts as missing when another keeper gives its record. An owner may not take it for one: a
     // client's record would replace what the others have.
     let heals = role == PutRole::Replica;
-    let is_forgotten = tombstone && !env.laws().removals_kept;
-    let merged =
-        env.update_history(key, heals, move |history| match history.put(&new, role, now, versions) {
-            Ok(_) if is_forgotten => {
-                *history = NameHistory::default();
-                (true, Ok(true))
+    let removals_kept = env.laws().removals_kept;
+    let (mut ids, mut removed, mut changes) = (Vec::new(), Vec::new(), Vec::new());
+    for (key, new) in records {
+        let is_tombstone = new.record().target == RecordTarget::Tombstone;
+        let id = new.id();
+        ids.push(id);
+        removed.push(is_tombstone.then(|| (new.record().name.clone(), new.record().clock)));
+        changes.push(HistoryChange::new(key, heals, move |history| {
+            match history.put(&new, role, now, versions) {
+                Ok(_) if is_tombstone && !removals_kept => {
+                    *history = NameHistory::default();
+                    (true, Ok(true))
+                }
+                Ok(changed) => (changed, Ok(history.knows(&id))),
+                Err(refusal) => (false, Err(refusal.into_reply(history))),
             }
-            Ok(changed) => (changed, Ok(history.knows(&id))),
-            Err(refusal) => (false, Err(refusal.into_reply(history))),
+        }));
+    }
+    let mut merged = Vec::with_capacity(ids.len());
+    for ((put, id), removed) in env.update_histories(changes).await.into_iter().zip(ids).zip(removed) {
+        let put = put.map_err(NotMerged::Disk).and_then(|put| put.map_err(NotMerged::Refused));
+        if let Ok(false) = put {
+            env.bygones().hear(id);
+        }
+        merged.push(match (put, removed) {
+            (Ok(_), Some((name, clock))) => env.unlink(&name, clock).await.map_err(NotMerged::Disk),
+            (put, _) => put.map(drop),
         });
-    let is_kept = merged.await.map_err(NotMerged::Disk)?.map_err(NotMerged::Refused)?;
-    if !is_kept {
-        env.bygones().hear(id);
     }
-    if tombstone {
-        env.unlink(&name, clock).await.map_err(NotMerged::Disk)?;
-    }
-    Ok(())
+    merged
 }
 
 /// Passes a record from the owner to all its replicas at once.

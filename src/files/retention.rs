@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::absence::{look, most_answer, settle};
-use super::env::Env;
+use super::env::{Env, HistoryChange};
 use super::wait::race;
 use crate::chord::PhaseKind;
 use crate::names::Walks;
@@ -61,13 +61,16 @@ async fn walk<E: Env>(env: &Arc<E>, now_ms: u64, gone_before_ms: u64) -> Result<
         let page = env.histories_after(after, NAMES_PER_PAGE).await?;
         let Some((last, _)) = page.last() else { return Ok(()) };
         after = Some(*last);
-        for (key, history) in page {
-            if history.is_some_and(|history| history.is_untidy(gone_before_ms, versions)) {
-                let tidied = env.update_history(key, false, move |history| {
-                    (history.tidy(now_ms, gone_before_ms, versions, &terms), ())
-                });
-                tidied.await.map_err(|reason| reason.to_string())?;
-            }
+        let untidy = page.into_iter().filter(|(_, history)| {
+            history.as_ref().is_some_and(|history| history.is_untidy(gone_before_ms, versions))
+        });
+        let tidy = |(key, _)| {
+            HistoryChange::new(key, false, move |history| {
+                (history.tidy(now_ms, gone_before_ms, versions, &terms), ())
+            })
+        };
+        for tidied in env.update_histories(untidy.map(tidy).collect()).await {
+            tidied.map_err(|reason| reason.to_string())?;
         }
     }
 }

@@ -18,7 +18,7 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 use super::files;
 use super::identity_error::IdentityError;
 use super::names::{self, PARENT_NAME};
-use super::proven::{Proof, ProvenCertificates};
+use super::proven::{OwnSignatures, Proof, ProvenCertificates};
 use super::revoked_keys::RevokedKeys;
 use crate::id::{KeyHash, Position, Weight};
 use crate::wire::{Revocation, limits};
@@ -33,6 +33,7 @@ pub struct Verifier {
     ca_key: Arc<[u8]>,
     revoked: Arc<RevokedKeys>,
     proven: Arc<ProvenCertificates>,
+    own: Arc<OwnSignatures>,
 }
 
 impl Verifier {
@@ -55,7 +56,8 @@ impl Verifier {
             .allow_unauthenticated()
             .build()
             .map_err(IdentityError::untrusted)?;
-        Ok(Verifier { roots, chain, ring_name, ca_key, revoked: Arc::default(), proven: Arc::default() })
+        let (revoked, proven, own) = Default::default();
+        Ok(Verifier { roots, chain, ring_name, ca_key, revoked, proven, own })
     }
 
     /// The ring's short name, see [`super::Authority::ring_name`].
@@ -71,6 +73,10 @@ impl Verifier {
 
     /// The revocation of a certificate's key, if it is revoked.
     pub fn revocation_of(&self, certificate_der: &[u8]) -> Option<Revocation> {
+        // The usual case, in which no certificate needs to be read.
+        if self.revoked.count() == 0 {
+            return None;
+        }
         self.revoked.of(&key_hash(certificate_der).ok()?)
     }
 
@@ -105,10 +111,18 @@ impl Verifier {
         signature: &[u8],
     ) -> Result<Position, IdentityError> {
         let Proof { position, key, .. } = self.prove(certificate_der, at_unix_ms)?;
+        if self.own.has(certificate_der, signed_bytes, signature) {
+            return Ok(position);
+        }
         ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, key)
             .verify(signed_bytes, signature)
             .map_err(|_| IdentityError::Signature { position })?;
         Ok(position)
+    }
+
+    /// Remembers a signature that was just made with the key of this certificate: it needs no check when it comes back.
+    pub fn note_own_signature(&self, certificate_der: &[u8], signed_bytes: &[u8], signature: &[u8]) {
+        self.own.remember(certificate_der, signed_bytes, signature);
     }
 
     /// The facts that a certificate proves, from memory if it was checked before.

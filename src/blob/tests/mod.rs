@@ -249,7 +249,7 @@ fn a_failed_sync_poisons() {
             store.link(&link("a", 1), kept.content),
             store.unlink(&name("a"), Timestamp(1)),
             store.put_record(Position::ZERO, vec![1]),
-            store.update_record(Position::ZERO, |_, _| Some(vec![1].into())).map(drop),
+            store.update_records(&[Position::ZERO], |_, _, _| Some(vec![1].into())),
             store.remember(vec![1]),
             store.place_received(&kept.content, &name("a")).map(drop),
             store.quarantine(&kept.content, "no"),
@@ -557,14 +557,27 @@ fn records_are_merged_one_at_a_time_and_stay() {
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
-                for round in 0..10 {
-                    let grow = |old: Option<&[u8]>, _| Some([old.unwrap_or_default(), &[1]].concat().into());
-                    assert!(fixture.store.update_record(key(round % 2), grow).unwrap());
+                for round in 0..5 {
+                    let grow = |_: &Position, old: Option<&[u8]>, _| {
+                        Some([old.unwrap_or_default(), &[1]].concat().into())
+                    };
+                    // Threads take the keys in different orders.
+                    let keys = [key(round % 2), key(1 - round % 2)];
+                    fixture.store.update_records(&keys, grow).unwrap();
                 }
             });
         }
     });
-    assert!(!fixture.store.update_record(key(0), |_, _| None).unwrap());
+    let seen = std::cell::RefCell::new(Vec::new());
+    let twice = |_: &Position, old: Option<&[u8]>, _| {
+        seen.borrow_mut().push(old.map(<[u8]>::to_vec));
+        Some([old.unwrap_or_default(), &[2]].concat().into())
+    };
+    fixture.store.update_records(&[key(3), key(3)], twice).unwrap();
+    assert_eq!(seen.into_inner(), [None, Some(vec![2])], "the second change sees the first");
+    assert_eq!(fixture.store.records(&[key(4), key(3)]).unwrap(), [None, Some(vec![2, 2])]);
+    fixture.store.remove_record(key(3)).unwrap();
+    fixture.store.update_records(&[key(0)], |_, _, _| None).unwrap();
     fixture.store.put_record(key(9), vec![9]).unwrap();
     assert_eq!(fixture.store.known().unwrap(), None, "as in a data directory of before");
     fixture.store.remember(b"members".to_vec()).unwrap();

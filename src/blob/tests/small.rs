@@ -35,6 +35,18 @@ fn a_bad_object_of_a_batch_spoils_no_other() {
     assert_eq!(fixture.store.totals().unwrap().0, 3);
 }
 
+/// Goal: of a batch that does not fit as a whole, as much is kept as fits.
+#[test]
+fn a_batch_without_room_for_all_is_kept_in_part() {
+    let fixture = Fixture::new();
+    fixture.store.set_limits(Limits { capacity: Some(25), reserve: Some(0) }).unwrap();
+    let batch = [b"0123456789", b"1234567890", b"2345678901"].map(|bytes| small(bytes, "n")).to_vec();
+    let kept = fixture.store.keep_small(batch, Kind::Replica);
+    assert!(kept[..2].iter().all(Result::is_ok), "{kept:?}");
+    assert!(matches!(kept[2], Err(BlobError::NoRoom { length: 10, .. })), "{kept:?}");
+    assert_eq!(fixture.store.totals().unwrap(), (2, 20));
+}
+
 /// Goal: an object in the journal comes back with its names even if its file is gone or torn, and the journal is empty
 /// once it is settled.
 #[test]

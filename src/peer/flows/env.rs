@@ -13,8 +13,8 @@ use super::store::Origin;
 use crate::blob::{BlobError, Freeing, SmallObject};
 use crate::chord::{View, hop_timeout};
 use crate::files::{
-    Asker, BoxFuture, Cause, Clock, CopyHere, DiskError as _, Env, GiveError, HeldPage, Hops, KeptAs,
-    OfferLook, RingWish, Small, Transfers, tell_of_evicted,
+    Asker, BoxFuture, Cause, Clock, CopyHere, DiskError as _, Env, GiveError, HeldPage, HistoryChange, Hops,
+    KeptAs, OfferLook, RingWish, Small, Transfers, tell_of_evicted,
 };
 use crate::id::{ContentId, FileName, KeyRange, Position, SetDigest};
 use crate::names::{Absence, Bygones, NameHistory, NameTerms};
@@ -213,6 +213,11 @@ impl Env for Shared {
         self.blocking(move |store| store.contains(&content)).await.map_err(|error| error.to_string())
     }
 
+    async fn held_infos(self: &Arc<Self>, contents: Vec<ContentId>) -> Vec<Option<ObjectInfo>> {
+        self.blocking(move |store| contents.iter().map(|content| shelf::held_info(store, content)).collect())
+            .await
+    }
+
     fn announced(&self, content: &ContentId) -> BTreeSet<(Position, u64)> {
         self.store.holders(content).iter().map(|holder| (holder.position, holder.incarnation)).collect()
     }
@@ -249,13 +254,11 @@ impl Env for Shared {
         self.blocking(move |store| shelf::history(store, &key)).await
     }
 
-    async fn update_history<T: Send + 'static>(
+    async fn update_histories<T: Send + 'static>(
         self: &Arc<Self>,
-        key: Position,
-        heals: bool,
-        change: impl FnOnce(&mut NameHistory) -> (bool, T) + Send + 'static,
-    ) -> Result<T, MissingReason> {
-        self.blocking(move |store| shelf::change_history(store, key, heals, change)).await
+        changes: Vec<HistoryChange<T>>,
+    ) -> Vec<Result<T, MissingReason>> {
+        self.blocking(move |store| shelf::change_histories(store, changes)).await
     }
 
     async fn unlink(self: &Arc<Self>, name: &FileName, since: Timestamp) -> Result<(), MissingReason> {
@@ -397,7 +400,7 @@ impl Env for Shared {
     }
 
     async fn histories(self: &Arc<Self>, keys: Vec<Position>) -> Result<Vec<NameHistory>, String> {
-        self.blocking(move |store| keys.iter().map(|key| shelf::history(store, key)).collect()).await
+        self.blocking(move |store| shelf::histories(store, &keys)).await
     }
 
     fn begin_freeing(&self, content: &ContentId) -> Option<Freeing> {

@@ -8,8 +8,11 @@ use crate::wire::{NameRecord, SignedRecord, codec};
 impl Shared {
     pub(in crate::peer) fn signed(&self, record: &NameRecord) -> Result<SignedRecord, String> {
         let body = codec::encode(record).map_err(|error| error.to_string())?;
-        let signature = self.identity.sign(&SignedRecord::signed_bytes(&body)).to_vec();
-        Ok(SignedRecord { body, signature, certificate: self.identity.certificate_der().to_vec() })
+        let bytes = SignedRecord::signed_bytes(&body);
+        let signature = self.identity.sign(&bytes).to_vec();
+        let certificate = self.identity.certificate_der().to_vec();
+        self.verifier.note_own_signature(&certificate, &bytes, &signature);
+        Ok(SignedRecord { body, signature, certificate })
     }
 
     pub(in crate::peer) fn signer(

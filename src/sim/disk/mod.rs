@@ -16,7 +16,7 @@ pub(super) use self::light::{DiskFailure, Light};
 pub(super) use self::real::Real;
 pub(super) use self::span::{Span, file_of, outboard_of, tree_of};
 use crate::blob::{BlobError, Freeing, Loss};
-use crate::files::{CopyHere, DiskError, DiskFault, HeldPage, Laws, OfferLook};
+use crate::files::{CopyHere, DiskError, DiskFault, HeldPage, HistoryChange, Laws, OfferLook};
 use crate::id::{ContentId, KeyRange, Position, SetDigest};
 use crate::names::NameHistory;
 use crate::outboard::Outboard;
@@ -542,21 +542,22 @@ impl Disk {
         }
     }
 
-    pub(super) fn update_record<T>(
+    pub(super) fn update_records<T>(
         &mut self,
-        key: Position,
-        heals: bool,
-        change: impl FnOnce(&mut NameHistory) -> (bool, T),
-    ) -> std::result::Result<T, MissingReason> {
+        changes: Vec<HistoryChange<T>>,
+    ) -> Vec<std::result::Result<T, MissingReason>> {
         match &mut self.0 {
             Kind::Light(light) => {
-                let changed = light.update_record(key, |history| change(history).1);
-                changed.map_err(|error| error.missing_reason())
+                let update = |HistoryChange { key, change, .. }: HistoryChange<T>| {
+                    let changed = light.update_record(key, |history| change(history).1);
+                    changed.map_err(|error| error.missing_reason())
+                };
+                changes.into_iter().map(update).collect()
             }
-            Kind::Real(real) => {
-                let store = real.store().map_err(|error| error.missing_reason())?;
-                shelf::change_history(&store, key, heals, change)
-            }
+            Kind::Real(real) => match real.store() {
+                Ok(store) => shelf::change_histories(&store, changes),
+                Err(error) => changes.iter().map(|_| Err(error.missing_reason())).collect(),
+            },
         }
     }
 

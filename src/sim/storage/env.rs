@@ -16,7 +16,8 @@ use super::signature::{FORGED, unsigned};
 use super::stream::Stream;
 use crate::chord::View;
 use crate::files::{
-    BoxFuture, Cause, Clock, CopyHere, Env, GiveError, HeldPage, Hops, Laws, OfferLook, RingWish, Transfers,
+    BoxFuture, Cause, Clock, CopyHere, Env, GiveError, HeldPage, HistoryChange, Hops, Laws, OfferLook,
+    RingWish, Transfers,
 };
 use crate::id::{ContentId, FileName, KeyRange, Position, SetDigest};
 use crate::names::{Absence, Bygones, NameHistory, NameTerms};
@@ -207,6 +208,15 @@ impl Env for Keeper {
         self.disk.lock().contains(&content).map_err(|error| error.to_string())
     }
 
+    async fn held_infos(self: &Arc<Self>, contents: Vec<ContentId>) -> Vec<Option<ObjectInfo>> {
+        self.disk_call().await;
+        let mut disk = self.disk.lock();
+        let mut held = |content: &ContentId| {
+            disk.contains(content).unwrap_or(false).then(|| disk.info(content).ok()?).flatten()
+        };
+        contents.iter().map(&mut held).collect()
+    }
+
     fn announced(&self, content: &ContentId) -> BTreeSet<(Position, u64)> {
         let holders = self.holders.lock();
         holders.get(content).map(|lives| lives.iter().map(|(p, i)| (*p, *i)).collect()).unwrap_or_default()
@@ -246,14 +256,18 @@ impl Env for Keeper {
         self.disk.lock().history(&key)
     }
 
-    async fn update_history<T: Send + 'static>(
+    async fn histories(self: &Arc<Self>, keys: Vec<Position>) -> Result<Vec<NameHistory>, String> {
+        self.disk_call().await;
+        let disk = self.disk.lock();
+        keys.iter().map(|key| disk.history(key)).collect()
+    }
+
+    async fn update_histories<T: Send + 'static>(
         self: &Arc<Self>,
-        key: Position,
-        heals: bool,
-        change: impl FnOnce(&mut NameHistory) -> (bool, T) + Send + 'static,
-    ) -> Result<T, MissingReason> {
+        changes: Vec<HistoryChange<T>>,
+    ) -> Vec<Result<T, MissingReason>> {
         self.sleep(self.settings.sync_time).await;
-        self.disk.lock().update_record(key, heals, change)
+        self.disk.lock().update_records(changes)
     }
 
     /// The simulator has no links.

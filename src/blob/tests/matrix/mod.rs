@@ -125,8 +125,7 @@ impl Worker {
     fn record(&self, of: &str, value: &str) -> Done {
         let key = key(of);
         self.step(vec![(Fact::Record(key), record_in_words(value.as_bytes()))], |store| {
-            assert!(store.update_record(key, |_, _| Some(value.as_bytes().to_vec().into()))?);
-            Ok(())
+            store.update_records(&[key], |_, _, _| Some(value.as_bytes().to_vec().into()))
         })
     }
 
