@@ -35,9 +35,17 @@ class Line:
         self.folder = tempfile.mkdtemp(prefix="quoit-lines-", dir=options.root)
 
     def __enter__(self):
+        try:
+            self.lay()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def lay(self):
         if self.options.udp:
             self.start("--listen", self.port + 1, "--to", f"127.0.0.1:{self.port}")
-            return self
+            return
         for end, (space, address) in enumerate(zip(self.spaces, (HERE, THERE))):
             run("ip", "netns", "add", space)
             name = f"qline{os.getpid()}{'ab'[end]}"
@@ -49,7 +57,6 @@ class Line:
             # No memory of earlier connections.
             run("ip", "netns", "exec", space, "sysctl", "-qw", "net.ipv4.tcp_no_metrics_save=1")
         self.start()
-        return self
 
     def start(self, *words):
         one, other = self.tuns or (subprocess.DEVNULL, subprocess.DEVNULL)
@@ -57,13 +64,14 @@ class Line:
         self.relay = subprocess.Popen([str(word) for word in command], stdin=one, stdout=other)
 
     def __exit__(self, *_):
-        self.relay.kill()
-        self.relay.wait()
+        if self.relay:
+            self.relay.kill()
+            self.relay.wait()
         for fd in self.tuns:
             os.close(fd)
         if not self.options.udp:
             for space in self.spaces:
-                subprocess.run(["ip", "netns", "del", space], check=False)
+                subprocess.run(["ip", "netns", "del", space], stderr=subprocess.DEVNULL)
         for name in os.listdir(self.folder):
             os.remove(os.path.join(self.folder, name))
         os.rmdir(self.folder)
@@ -286,14 +294,13 @@ def main():
         return tcp(*sys.argv[2:])
     parts = {"matrix": matrix, "narrow": narrow, "share": share, "slow": slow, "request": request}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=[*parts, []], help="what to measure [default: all]")
+    parser.add_argument("parts", nargs="*", metavar="PART", choices=[*parts, []], help="what to measure [default: all]")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=15, help="the length of a transfer")
     parser.add_argument("--mebibytes", type=int, default=1024, help="the size of the file of `request`")
     parser.add_argument("--ways", type=lambda text: text.split(","), default=WAYS)
     parser.add_argument("--delays", type=figures_of(1e-3), default=[0.010, 0.050], help="of `matrix`: 10,50 (ms one way)")
     parser.add_argument("--losses", type=figures_of(1e-2), default=[0.0, 0.001, 0.01], help="of `matrix`: 0,0.1,1 (percent)")
-    parser.add_argument("--nice", type=int, default=0, help="of all that is started: negative on a busy machine, as root")
     parser.add_argument("--udp", action="store_true", help="UDP over loopback, as without root")
     parser.add_argument("--base-port", type=int, default=21000)
     parser.add_argument("--root", help="the folder for files and peers [default: the system's]")
@@ -304,7 +311,6 @@ def main():
     if os.geteuid() or not os.path.exists("/dev/net/tun"):
         print("NOT MEASURED: TCP, which needs root and /dev/net/tun; UDP over loopback instead", file=sys.stderr)
         options.udp = True
-    os.nice(options.nice)
     os.makedirs(options.out, exist_ok=True)
     for name in options.parts or parts:
         print(f"\n{name}\n", flush=True)
