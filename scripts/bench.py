@@ -8,58 +8,17 @@ so that all of them meet the same machine. Writes a table (table.md), a bar char
   store       `quoit store --wait all` at a replica that is not the owner: three durable copies
   rsync       from an rsync daemon with --fsync --whole-file: one copy, not encrypted, not hashed
   sendme      `sendme receive` from `sendme send` (iroh): encrypted, hashed, to disk
+  garage      a PUT to three nodes with three copies, through the S3 interface: two of three are acknowledged
+  kubo        `ipfs get` from another node: encrypted, hashed, to disk
   raw QUIC    one stream from memory to memory, with packets of at most 6,500 and of 1,452 bytes
 
 Speed is that of the one file, whatever the number of copies. Processor time is that of all processes that take part.
 Memory is the most that any one of them had resident.
 """
-import argparse, json, os, re, shutil, statistics, subprocess, sys, tempfile, threading, time
+import argparse, json, os, statistics, subprocess, sys
 
-import measure
-
-
-class Watch:
-    """The most memory and the processor time of a process and its children, while this is open."""
-
-    def __init__(self, pid):
-        self.pid, self.peak, self.cpu, self.ended = pid, 0.0, {}, threading.Event()
-        self.thread = threading.Thread(target=self.look_again, daemon=True)
-
-    def __enter__(self):
-        self.look()
-        self.before = dict(self.cpu)
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.ended.set()
-        self.thread.join()
-        self.look()
-
-    def look_again(self):
-        while not self.ended.wait(0.02):
-            self.look()
-
-    def look(self):
-        for pid in [self.pid, *children(self.pid)]:
-            try:
-                with open(f"/proc/{pid}/status") as status:
-                    found = re.search(r"VmHWM:\s+(\d+)", status.read())
-                self.cpu[pid] = measure.cpu_seconds(pid)[0]
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            self.peak = max(self.peak, int(found.group(1)) / 1024 if found else 0)
-
-    def cpu_seconds(self):
-        return sum(self.cpu.values()) - sum(self.before.values())
-
-
-def children(pid):
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children") as listed:
-            return [int(child) for child in listed.read().split()]
-    except FileNotFoundError:
-        return []
+import measure, others
+from watch import Watch
 
 
 def quoit(options):
@@ -87,33 +46,6 @@ def raw(options):
         name = f"raw QUIC, packets of {found['packet_bytes_max']:,} bytes"
         figures[name] = (found["took_s"] * share, found["cpu_s"] * share, watch.peak)
     return figures
-
-
-def sendme(options):
-    if not shutil.which("sendme"):
-        return {}
-    with tempfile.TemporaryDirectory(dir=options.root, prefix="quoit-bench-") as root:
-        there, here = os.path.join(root, "there"), os.path.join(root, "here")
-        os.mkdir(there)
-        os.mkdir(here)
-        measure.noise(os.path.join(there, "big"), options.mebibytes)
-        os.sync()
-        sender = subprocess.Popen(["sendme", "send", "big"], cwd=there, stdin=subprocess.DEVNULL,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        try:
-            ticket = next((m.group(1) for m in (re.search(r"sendme receive (\S+)", line) for line in sender.stdout)
-                           if m), None)
-            if ticket is None:
-                sys.exit("sendme send gave no ticket")
-            threading.Thread(target=sender.stdout.read, daemon=True).start()
-            with Watch(sender.pid) as watch:
-                took, cpu, peak = measure.run_to_end(["sendme", "receive", ticket], cwd=here)
-        finally:
-            sender.terminate()
-            sender.wait()
-        if os.path.getsize(os.path.join(here, "big")) != options.mebibytes << 20:
-            sys.exit("sendme brought another file")
-    return {"sendme receive": (took, cpu + watch.cpu_seconds(), max(peak, watch.peak))}
 
 
 def table(figures, mebibytes):
@@ -155,19 +87,19 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--mebibytes", type=int, default=1024)
     parser.add_argument("--base-port", type=int, default=21000)
+    parser.add_argument("--packet-bytes", type=int, help=measure.PACKET_HELP)
     parser.add_argument("--root", help="the folder for files and peers [default: the system's]")
     parser.add_argument("--out", default="target/bench")
     parser.add_argument("--bin", default="target/release/quoit")
     parser.add_argument("--stream", required=True, help="the program of benches/stream.rs")
     options = parser.parse_args()
-    for program, how in (("rsync", "your system's packages"), ("sendme", "cargo install sendme")):
-        if not shutil.which(program):
-            print(f"NOT MEASURED: {program} is not installed ({how})", file=sys.stderr)
+    measure.hold_packets(options.packet_bytes)
+    others.name_missing()
     os.makedirs(options.out, exist_ok=True)
     figures = {}
     for round_ in range(options.rounds):
         print(f"round {round_ + 1} of {options.rounds}", file=sys.stderr)
-        programs = [quoit, raw, sendme]
+        programs = [quoit, raw, others.sendme, others.garage, others.kubo]
         for program in programs if round_ % 2 == 0 else programs[::-1]:
             for name, figure in program(options).items():
                 figures.setdefault(name, []).append(figure)

@@ -12,6 +12,8 @@
     scripts/measure.py scrub    [--rounds 3] [--files 1000] [--mebibytes 1024]  bit rot found and healed; rate; its effect
     scripts/measure.py local    [--rounds 3] [--mebibytes 1024] [--files 1000]  request of what is there already
     scripts/measure.py small    [--rounds 3] [--files 10000] [--peers 7]      one `quoit store` of many files of 10 KiB
+    scripts/measure.py fairness [--rounds 10] [--mebibytes 1024] [--packet-bytes 1452]
+                                 pings on connections that carry bulk, and who is suspected while 10 GiB move
     scripts/measure.py idle     [--seconds 60]                                memory and processor of idle peers with 20 connections
     scripts/measure.py bulk     [--rounds 5] [--mebibytes 1024] [--against BIN] [--user NAME]
                                  time, processor time and memory of one large file, of two builds in turn, beside rsync
@@ -31,7 +33,7 @@ class Peer:
     def __init__(self, ring, number, *command):
         self.number, self.lines, self.out = number, [], []
         self.dir = os.path.join(ring.root, str(number))
-        arguments = [ring.bin, *command, "--data-dir", self.dir, "--certs-dir", os.path.join(ring.root, "certs"),
+        arguments = [*ring.within.get(number, []), ring.bin, *command, "--data-dir", self.dir, "--certs-dir", os.path.join(ring.root, "certs"),
                      "--base-port", str(ring.base_port)]
         self.begin = time.monotonic()
         # This measures the repair, not the time for which it waits for a peer to come back.
@@ -101,6 +103,8 @@ class Ring:
         self.bin = os.path.abspath(options.bin)
         self.root = tempfile.mkdtemp(prefix="quoit-measure-", dir=options.root)
         self.base_port, self.peers, self.as_user = options.base_port, {}, {}
+        # The command before that of a peer, such as one that enters a network namespace.
+        self.within = {}
         if options.user:
             entry = pwd.getpwnam(options.user)
             os.chown(self.root, entry.pw_uid, entry.pw_gid)
@@ -111,8 +115,8 @@ class Ring:
         peer.wait_for(r" is active")
         return peer
 
-    def join(self, number, known):
-        peer = self.peers[number] = Peer(self, number, "join", str(number), str(known))
+    def join(self, number, known, *options):
+        peer = self.peers[number] = Peer(self, number, "join", str(number), str(known), *options)
         peer.wait_for(r" is active")
         return peer
 
@@ -120,6 +124,11 @@ class Ring:
         peer = self.peers[number] = Peer(self, number, "run", *options)
         peer.wait_for(r" is active")
         return peer
+
+    def command(self, peer, *words):
+        """Runs `quoit WORDS` for a peer to its end; see run_to_end."""
+        places = ["--data-dir", peer.dir, "--certs-dir", os.path.join(self.root, "certs")]
+        return run_to_end([self.bin, *words, *places], **self.as_user)
 
     def end(self):
         for peer in self.peers.values():
@@ -378,8 +387,7 @@ def bulk_round(ring, options, with_rsync):
         for each in ring.peers.values():
             each.forget_peak()
         before = sum(each.cpu_seconds() for each in ring.peers.values())
-        took, cpu, _ = run_to_end([ring.bin, *command, "--data-dir", peer.dir, "--certs-dir",
-                                   os.path.join(ring.root, "certs")], **ring.as_user)
+        took, cpu, _ = ring.command(peer, *command)
         cpu += sum(each.cpu_seconds() for each in ring.peers.values()) - before
         return took, cpu, max(each.peak_mib() for each in ring.peers.values())
 
@@ -430,6 +438,82 @@ def idle(ring, options):
     row(f"its share of a core in {options.seconds} s", shares, "%", 3)
 
 
+def fairness(ring, options):
+    """One file moves again and again; its reader and its holders ping each other meanwhile."""
+    numbers = [36, 109, 182, 255]
+    ring.found(numbers[0], "--verbose")
+    for number in numbers[1:]:
+        ring.join(number, numbers[0], "--verbose")
+    settle(ring)
+    path = os.path.join(ring.root, "big")
+    content = noise(path, options.mebibytes)
+    holders = replicas(content, numbers)
+    reader = next(ring.peers[number] for number in numbers if number not in holders)
+    holder = ring.peers[holders[0]]
+    calm = measured_pings(reader, holder, lambda: time.sleep(5))
+    ring.command(holder, "store", "--wait", "all", path)
+    moved, took = {key: [] for key in calm}, []
+    for round_ in range(options.rounds):
+        if round_:
+            ring.command(reader, "drop", "big")
+            os.remove(os.path.join(reader.dir, "received", "big"))
+        for key, trips in measured_pings(reader, holder, lambda: took.append(ring.command(reader, "request", "big")[0])).items():
+            moved[key] += trips
+        if digest(os.path.join(reader.dir, "received", "big")) != content:
+            sys.exit("the file that came is another one")
+    row(f"a request of {options.mebibytes} MiB", took, "s")
+    for key in moved:
+        for what, trips in (("at rest", calm[key]), ("beside the bytes", moved[key])):
+            print(f"pings {key}, {what}: median {at(trips, 50):.2f} ms, p99 {at(trips, 99):.2f} ms, "
+                  f"most {max(trips):.2f} ms ({len(trips)})")
+    sent, missed, doubted = unanswered(ring)
+    dead = sum("is no longer alive" in line for peer in ring.peers.values() for _, line in peer.lines)
+    print(f"pings of the failure detectors: {sent}, without an answer: {missed}, twice in a row (a suspicion): {doubted}; "
+          f"peers declared dead: {dead}")
+
+
+def measured_pings(reader, holder, work):
+    """The round trips, in milliseconds, of pings that the reader and the holder send each other during some work."""
+    ended, trips = threading.Event(), {"to the holder": [], "to the reader": []}
+    ways = (("to the holder", reader, holder), ("to the reader", holder, reader))
+    threads = [threading.Thread(target=lambda key=key, by=by, to=to: trips[key].extend(pings_until(by, [to.number], ended)))
+               for key, by, to in ways]
+    for thread in threads:
+        thread.start()
+    try:
+        work()
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+    return trips
+
+
+def unanswered(ring):
+    """How many pings the peers sent, how many had no answer within half an interval of a second, and how often that was
+    so twice in a row."""
+    sent = missed = doubted = 0
+    for peer in ring.peers.values():
+        waits, misses = {}, {}
+
+        def judge(other, in_time):
+            nonlocal missed, doubted
+            misses[other] = 0 if in_time else misses.get(other, 0) + 1
+            missed += not in_time
+            doubted += misses[other] == 2
+
+        for came, line in list(peer.lines):
+            if match := re.match(r"Ping requests? sent to Peers? (.*)", line):
+                for other in re.findall(r"\d+", match.group(1)):
+                    sent += 1
+                    if other in waits:
+                        judge(other, False)
+                    waits[other] = came
+            elif (match := re.match(r"Ping response received from Peer (\d+)", line)) and match.group(1) in waits:
+                judge(match.group(1), came - waits.pop(match.group(1)) <= 0.5)
+    return sent, missed, doubted
+
+
 def pings_until(peer, numbers, ended):
     """Pings these peers in turn until told to end; the round trips in milliseconds."""
     trips, turn = [], 0
@@ -439,6 +523,7 @@ def pings_until(peer, numbers, ended):
         peer.wait_for(r"^  4  ", begin, peer.out)
         lines = [re.match(r"  \d  ([\d.]+) ms", line) for at_, line in list(peer.out) if at_ >= begin]
         trips += [float(line.group(1)) for line in lines if line]
+        peer.out.clear()
     return trips
 
 
@@ -859,10 +944,25 @@ def small(ring, options):
     print(f"peak resident memory of a peer: {max(peer.peak_mib() for peer in ring.peers.values()):.0f} MiB")
 
 
+PACKET_HELP = "the largest UDP packet, by the MTU of a network namespace that the measurement moves into"
+
+
+def hold_packets(packet_bytes):
+    """Starts this program again where loopback takes UDP packets of at most so many bytes."""
+    mark = "QUOIT_MEASURE_PACKET_BYTES"
+    if not packet_bytes or os.environ.get(mark) == str(packet_bytes):
+        return
+    space = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--net", "--map-root-user"]
+    headers = 20 + 8  # of IPv4 and UDP
+    script = f'ip link set lo up mtu {packet_bytes + headers} && exec "$@"'
+    os.execvpe(space[0], [*space, "sh", "-c", script, "sh", sys.executable, *sys.argv],
+               {**os.environ, mark: str(packet_bytes)})
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["repair", "join", "transfer", "hostile", "commands", "local", "bulk", "idle",
-                                         "served", "scrub", "holders", "resume", "small"])
+                                         "served", "scrub", "holders", "resume", "small", "fairness"])
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--deaths", type=int, default=1)
     parser.add_argument("--successors", type=int, default=8)
@@ -874,19 +974,21 @@ def main():
     parser.add_argument("--from", dest="attack_from", default="127.0.0.1")
     parser.add_argument("--nice", type=int, default=0, help="of the attacker, which shares the processors")
     parser.add_argument("--base-port", type=int, default=21000)
+    parser.add_argument("--packet-bytes", type=int, help=PACKET_HELP)
     parser.add_argument("--root")
     parser.add_argument("--against", help="another build, measured in turn with the first")
     parser.add_argument("--user", help="the user as which all programs but rsync run")
     parser.add_argument("--bin", default=os.path.join(os.path.dirname(__file__), "..", "target", "release", "quoit"))
     options = parser.parse_args()
+    hold_packets(options.packet_bytes)
     rounds = {"repair": 20, "join": 10, "transfer": 5, "hostile": 1, "commands": 3, "local": 3, "bulk": 5, "idle": 1,
-              "served": 20, "scrub": 3, "holders": 3, "resume": 3, "small": 3}
+              "served": 20, "scrub": 3, "holders": 3, "resume": 3, "small": 3, "fairness": 10}
     options.rounds = options.rounds or rounds[options.what]
     options.mebibytes = options.mebibytes or {"served": 256}.get(options.what, 1024)
     options.files = options.files or {"scrub": 1000, "small": 10_000}.get(options.what, 100)
     measures = {"repair": repair, "join": join, "transfer": transfer, "hostile": hostile, "commands": commands,
                 "local": local, "bulk": bulk, "idle": idle, "served": served, "scrub": scrub, "holders": holders,
-                "resume": resume, "small": small}
+                "resume": resume, "small": small, "fairness": fairness}
     ring = Ring(options)
     try:
         measures[options.what](ring, options)

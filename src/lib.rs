@@ -92,3 +92,8 @@ pub mod sim;
 #[cfg(test)]
 #[path = "../tests/support/eventually.rs"]
 mod eventually;
+
+// The one relay of tests and benchmarks.
+#[cfg(test)]
+#[path = "../tests/support/line.rs"]
+mod line;

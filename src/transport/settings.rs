@@ -35,6 +35,11 @@ pub struct TransportSettings {
     pub initial_window_bytes: u64,
     /// The largest packet that is tried, in bytes; above 6,500 segmentation offload collapses.
     pub packet_bytes_max: u16,
+    /// The time from one search for the largest packet of a path to the next. A search repeats each packet that is too
+    /// large three times, so a shorter time costs an idle path more bytes.
+    pub packet_search_interval: Duration,
+    /// The time from the loss of all large packets to the next search. Until then packets have 1,200 bytes.
+    pub packet_search_after_black_hole: Duration,
     /// The size of the socket's buffers, in bytes; the system may give less.
     pub socket_buffer_bytes: usize,
     /// The most pooled connections at once; the least recently used idle one makes room for a new one.
@@ -58,12 +63,42 @@ impl Default for TransportSettings {
             send_window_bytes: 16 << 20,
             initial_window_bytes: 32 << 10,
             packet_bytes_max: 6_500,
+            packet_search_interval: Duration::from_secs(120),
+            packet_search_after_black_hole: Duration::from_secs(10),
             socket_buffer_bytes: 1 << 20,
             connections_max: limits::CONNECTIONS_MAX,
             stream_silence: limits::STREAM_SILENCE_MAX,
             shun_min: Duration::from_secs(10),
             shun_max: Duration::from_secs(600),
         }
+    }
+}
+
+impl TransportSettings {
+    /// The settings of a connection, for quinn. Public for the benchmarks, which send with the settings of a peer.
+    #[doc(hidden)]
+    pub fn for_quinn(&self) -> TransportConfig {
+        let mut config = TransportConfig::default();
+        let mut discovery = quinn::MtuDiscoveryConfig::default();
+        discovery
+            .upper_bound(self.packet_bytes_max)
+            .interval(self.packet_search_interval)
+            .black_hole_cooldown(self.packet_search_after_black_hole);
+        let mut congestion = quinn::congestion::CubicConfig::default();
+        congestion.initial_window(self.initial_window_bytes);
+        config
+            .max_concurrent_bidi_streams(VarInt::from_u32(limits::STREAMS_PER_CONNECTION_MAX))
+            .max_concurrent_uni_streams(VarInt::from_u32(0))
+            .max_idle_timeout(IdleTimeout::try_from(self.idle_timeout).ok())
+            .keep_alive_interval(Some(self.keep_alive))
+            .stream_receive_window(VarInt::from_u32(self.stream_window_bytes))
+            .receive_window(VarInt::from_u32(self.connection_window_bytes))
+            .send_window(self.send_window_bytes)
+            .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER_BYTES))
+            .datagram_send_buffer_size(DATAGRAM_BUFFER_BYTES)
+            .congestion_controller_factory(Arc::new(PaceConfig(Arc::new(congestion))))
+            .mtu_discovery_config(Some(discovery));
+        config
     }
 }
 
@@ -125,7 +160,7 @@ pub(super) fn server(
     let crypto = QuicServerConfig::try_from(tls).map_err(io::Error::other)?;
     let mut config = ServerConfig::with_crypto(Arc::new(crypto));
     config
-        .transport_config(Arc::new(transport(settings)))
+        .transport_config(Arc::new(settings.for_quinn()))
         .max_incoming(INCOMING_MAX)
         .incoming_buffer_size(INCOMING_BUFFER_BYTES)
         .incoming_buffer_size_total(INCOMING_BUFFER_BYTES * INCOMING_MAX as u64);
@@ -150,7 +185,7 @@ pub(super) fn client(
     tls.resumption = rustls::client::Resumption::disabled();
     let crypto = QuicClientConfig::try_from(tls).map_err(io::Error::other)?;
     let mut config = ClientConfig::new(Arc::new(crypto));
-    config.transport_config(Arc::new(transport(settings)));
+    config.transport_config(Arc::new(settings.for_quinn()));
     Ok(config)
 }
 
@@ -170,7 +205,7 @@ pub(super) fn stranger(
     tls.resumption = rustls::client::Resumption::disabled();
     let crypto = QuicClientConfig::try_from(tls).map_err(io::Error::other)?;
     let mut config = ClientConfig::new(Arc::new(crypto));
-    config.transport_config(Arc::new(transport(settings)));
+    config.transport_config(Arc::new(settings.for_quinn()));
     Ok(config)
 }
 
@@ -183,29 +218,8 @@ pub(super) fn protocol(quic: &quinn::Connection) -> Vec<u8> {
 /// The configuration for a dial that repeats no packet within its time: quinn repeats one after three initial round
 /// trips.
 pub(super) fn patient(settings: &TransportSettings) -> TransportConfig {
-    let mut config = transport(settings);
+    let mut config = settings.for_quinn();
     config.initial_rtt(limits::CONNECT_TIMEOUT);
-    config
-}
-
-fn transport(settings: &TransportSettings) -> TransportConfig {
-    let mut config = TransportConfig::default();
-    let mut discovery = quinn::MtuDiscoveryConfig::default();
-    discovery.upper_bound(settings.packet_bytes_max);
-    let mut congestion = quinn::congestion::CubicConfig::default();
-    congestion.initial_window(settings.initial_window_bytes);
-    config
-        .max_concurrent_bidi_streams(VarInt::from_u32(limits::STREAMS_PER_CONNECTION_MAX))
-        .max_concurrent_uni_streams(VarInt::from_u32(0))
-        .max_idle_timeout(IdleTimeout::try_from(settings.idle_timeout).ok())
-        .keep_alive_interval(Some(settings.keep_alive))
-        .stream_receive_window(VarInt::from_u32(settings.stream_window_bytes))
-        .receive_window(VarInt::from_u32(settings.connection_window_bytes))
-        .send_window(settings.send_window_bytes)
-        .datagram_receive_buffer_size(Some(DATAGRAM_BUFFER_BYTES))
-        .datagram_send_buffer_size(DATAGRAM_BUFFER_BYTES)
-        .congestion_controller_factory(Arc::new(PaceConfig(Arc::new(congestion))))
-        .mtu_discovery_config(Some(discovery));
     config
 }
 

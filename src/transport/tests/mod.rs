@@ -6,6 +6,7 @@ mod connections;
 mod enrolment;
 mod floods;
 mod hostile;
+mod lines;
 mod placement;
 mod revoked;
 mod streams;
