@@ -137,6 +137,8 @@ impl<E: Env> Download<'_, E> {
             self.changed.notify_waiters();
             match stop {
                 Stop::Done => return ManyEnd::Complete,
+                // It gave chunks a moment ago: it, or this peer, stood still between two spans.
+                Stop::Lost if self.plan().sources.contains(&holder.position) => fetch.broke_off(&holder),
                 Stop::Lost => fetch.drop_holder(&holder),
                 Stop::BrokenOff => fetch.broke_off(&holder),
                 Stop::Wrong(conclusion) => {
