@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Instant, SystemTime};
 
-use super::bulk::{BulkFile, Cache};
+use super::bulk::{self, Cache};
 use super::room::Room;
 use crate::time::Moment;
 
@@ -220,12 +220,12 @@ impl Disk for RealDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(path)?;
-        Ok(Box::new(BulkFile::new(file)))
+        Ok(Box::new(RealFile(file)))
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(access == Access::Update).open(path)?;
-        Ok(Box::new(BulkFile::new(file)))
+        Ok(Box::new(RealFile(file)))
     }
 
     fn stat(&self, path: &Path) -> io::Result<Stat> {
@@ -297,30 +297,32 @@ impl Disk for RealDisk {
     }
 }
 
-impl DiskFile for BulkFile {
+struct RealFile(File);
+
+impl DiskFile for RealFile {
     fn stamp(&self) -> io::Result<Stamp> {
-        Ok(Stamp::of(&self.file().metadata()?))
+        Ok(Stamp::of(&self.0.metadata()?))
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.file().read_at(bytes, offset)
+        self.0.read_at(bytes, offset)
     }
 
     fn read_cached_at(&self, bytes: &mut [u8], offset: u64, cache: Cache) -> io::Result<usize> {
-        self.read(bytes, offset, cache)
+        bulk::read_at(&self.0, bytes, offset, cache)
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.file().write_all_at(bytes, offset)
+        self.0.write_all_at(bytes, offset)
     }
 
     fn write_pieces_at(&self, pieces: &mut [IoSlice<'_>], offset: u64, cache: Cache) -> io::Result<()> {
-        self.write(pieces, offset, cache)
+        bulk::write_pieces_at(&self.0, pieces, offset, cache)
     }
 
     #[cfg(target_os = "linux")]
     fn allocate(&self, bytes: u64) -> io::Result<()> {
-        Ok(rustix::fs::fallocate(self.file(), rustix::fs::FallocateFlags::KEEP_SIZE, 0, bytes)?)
+        Ok(rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::KEEP_SIZE, 0, bytes)?)
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -329,23 +331,23 @@ impl DiskFile for BulkFile {
     }
 
     fn set_length(&self, length: u64) -> io::Result<()> {
-        self.file().set_len(length)
+        self.0.set_len(length)
     }
 
     fn set_mode(&self, mode: u32) -> io::Result<()> {
-        self.file().set_permissions(Permissions::from_mode(mode))
+        self.0.set_permissions(Permissions::from_mode(mode))
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.file().sync_all()
+        self.0.sync_all()
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.file().sync_data()
+        self.0.sync_data()
     }
 
     fn try_lock(&self) -> io::Result<bool> {
-        match self.file().try_lock() {
+        match self.0.try_lock() {
             Ok(()) => Ok(true),
             Err(TryLockError::WouldBlock) => Ok(false),
             Err(TryLockError::Error(error)) => Err(error),
@@ -353,7 +355,7 @@ impl DiskFile for BulkFile {
     }
 
     fn unlock(&self) -> io::Result<()> {
-        self.file().unlock()
+        self.0.unlock()
     }
 }
 

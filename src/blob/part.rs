@@ -7,8 +7,7 @@ use std::io::{self, IoSlice};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::buffers::gather;
-use super::bulk::{ALIGNMENT, Cache};
+use super::bulk::Cache;
 use super::change::Change;
 use super::claim::Claim;
 use super::disk::{Access, DiskFile, read_full_at};
@@ -87,21 +86,9 @@ impl Part {
     /// # Errors
     /// [`BlobError::Io`] when the disk is full or fails: the file and its marks are removed.
     pub fn write(&self, pieces: &mut [IoSlice<'_>], offset: u64) -> Result<()> {
-        let cache = Cache::for_length(self.length);
-        let written = if cache == Cache::Bypass && offset.is_multiple_of(ALIGNMENT as u64) {
-            // The file and its twin take the same aligned bytes.
-            let gathered = gather(pieces.iter().map(|piece| &**piece));
-            let mut whole: Vec<IoSlice<'_>> = gathered.iter().map(|bytes| IoSlice::new(bytes)).collect();
-            self.write_both(&mut whole, offset, cache)
-        } else {
-            self.write_both(pieces, offset, cache)
-        };
-        written.map_err(|source| self.abandon(source))
-    }
-
-    fn write_both(&self, pieces: &mut [IoSlice<'_>], offset: u64, cache: Cache) -> io::Result<()> {
         let mut again = if self.twin.is_some() { pieces.to_vec() } else { Vec::new() };
-        self.file.write_pieces_at(pieces, offset, cache)?;
+        let cache = Cache::for_length(self.length);
+        self.file.write_pieces_at(pieces, offset, cache).map_err(|source| self.abandon(source))?;
         if let Some(twin) = &self.twin {
             twin.write(&mut again, offset, cache);
         }
