@@ -435,6 +435,8 @@ pub(super) mod faulty {
         pub unreadable: AtomicBool,
         /// A callback before each read of a file in objects/, with its path and the offset.
         pub on_read: Mutex<Option<Hook>>,
+        /// A callback before the next look at the room of the file system.
+        pub on_room: Mutex<Option<Box<dyn FnOnce() + Send>>>,
         /// The blocks that files were allocated beyond their length, by inode.
         pub allocated: Mutex<HashMap<u64, u64>>,
     }
@@ -557,6 +559,10 @@ pub(super) mod faulty {
             RealDisk.read_link(&self.folded(path))
         }
         fn room(&self, path: &Path) -> io::Result<Room> {
+            let hook = self.0.on_room.lock().unwrap().take();
+            if let Some(hook) = hook {
+                hook();
+            }
             let mut room = RealDisk.room(path)?;
             if self.0.no_inodes.load(Ordering::SeqCst) {
                 room.inodes = Some(3);

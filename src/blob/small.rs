@@ -37,9 +37,9 @@ struct Coming {
 
 /// The state of the index and of the disk, for a batch as a whole.
 struct Outlook {
-    /// The objects of the batch that the index knows.
+    /// The claimed objects that the index knows.
     known: BTreeSet<ContentId>,
-    /// The room of all objects, if they fit together.
+    /// The room of all others that are claimed, if they fit together.
     promise: Option<Promise>,
     now_ms: u64,
 }
@@ -53,12 +53,15 @@ impl Store {
     pub fn keep_small(&self, objects: Vec<SmallObject>, kind: Kind) -> Vec<Result<ObjectInfo>> {
         let mut results = Vec::with_capacity(objects.len());
         let mut coming = Vec::with_capacity(objects.len());
-        let outlook = match self.look_ahead(&objects) {
+        // The claims come first: while they last, no other receiver changes what is found out then.
+        let claims: Vec<Result<Claim>> = objects.iter().map(|object| self.claim_small(object)).collect();
+        let outlook = match self.look_ahead(&objects, &claims) {
             Ok(outlook) => outlook,
             Err(error) => return objects.iter().map(|_| Err(error.again())).collect(),
         };
-        for (at, object) in objects.into_iter().enumerate() {
-            results.push(self.begin_small(at, object, kind, &outlook).map(|object| {
+        for (at, (object, claim)) in objects.into_iter().zip(claims).enumerate() {
+            let begun = claim.and_then(|claim| self.begin_small(at, object, claim, kind, &outlook));
+            results.push(begun.map(|object| {
                 let info = object.info;
                 coming.push(object);
                 info
@@ -112,23 +115,33 @@ impl Store {
         results
     }
 
-    fn look_ahead(&self, objects: &[SmallObject]) -> Result<Outlook> {
-        self.layout().check()?;
-        let contents = objects.iter().map(|object| object.content);
-        let known = self.index().known_among(contents)?;
-        let is_new = |object: &&SmallObject| !known.contains(&object.content);
-        let lengths: Vec<u64> =
-            objects.iter().filter(is_new).map(|object| object.bytes.len() as u64).collect();
-        Ok(Outlook { promise: self.promise_all(&lengths)?, known, now_ms: self.wall_ms() })
-    }
-
-    fn begin_small(&self, at: usize, object: SmallObject, kind: Kind, outlook: &Outlook) -> Result<Coming> {
-        let SmallObject { content, links, bytes } = object;
-        let length = bytes.len() as u64;
+    fn claim_small(&self, object: &SmallObject) -> Result<Claim> {
+        let length = object.bytes.len() as u64;
         if !Journal::takes(length) {
             return Err(BlobError::TooLong { length });
         }
-        let claim = Claim::new(self.receiving(), content)?;
+        Claim::new(self.receiving(), object.content)
+    }
+
+    fn look_ahead(&self, objects: &[SmallObject], claims: &[Result<Claim>]) -> Result<Outlook> {
+        self.layout().check()?;
+        let claimed = objects.iter().zip(claims).filter(|(_, claim)| claim.is_ok()).map(|(object, _)| object);
+        let known = self.index().known_among(claimed.clone().map(|object| object.content))?;
+        let new = claimed.filter(|object| !known.contains(&object.content));
+        let lengths: Vec<u64> = new.map(|object| object.bytes.len() as u64).collect();
+        Ok(Outlook { promise: self.promise_all(&lengths)?, known, now_ms: self.wall_ms() })
+    }
+
+    fn begin_small(
+        &self,
+        at: usize,
+        object: SmallObject,
+        claim: Claim,
+        kind: Kind,
+        outlook: &Outlook,
+    ) -> Result<Coming> {
+        let SmallObject { content, links, bytes } = object;
+        let length = bytes.len() as u64;
         // "Already here" applies only to checked bytes; wrong bytes make room for the right ones.
         let is_known = outlook.known.contains(&content);
         if is_known && self.check(&content)? {

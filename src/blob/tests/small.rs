@@ -47,6 +47,20 @@ fn a_batch_without_room_for_all_is_kept_in_part() {
     assert_eq!(fixture.store.totals().unwrap(), (2, 20));
 }
 
+/// Goal: nobody else receives an object between the look whether it is here and the end of its batch.
+#[test]
+fn an_object_of_a_batch_is_received_by_the_batch_alone() {
+    let fixture = Fixture::new();
+    let (store, tried) = (fixture.store.clone(), Arc::new(Mutex::new(None)));
+    let (content, heard) = (ContentId::of(b"both"), tried.clone());
+    let other = move || *heard.lock().unwrap() = Some(store.receive(content, 4).map(drop));
+    *fixture.disk.0.on_room.lock().unwrap() = Some(Box::new(other));
+    let kept = fixture.store.keep_small(vec![small(b"both", "b")], Kind::Replica);
+    assert!(kept[0].is_ok(), "{kept:?}");
+    let tried = tried.lock().unwrap().take();
+    assert!(matches!(tried, Some(Err(BlobError::AlreadyReceiving { .. }))), "{tried:?}");
+}
+
 /// Goal: an object in the journal comes back with its names even if its file is gone or torn, and the journal is empty
 /// once it is settled.
 #[test]
