@@ -106,9 +106,8 @@ class Line:
         if receiver.returncode:
             sender.kill()
             sys.exit("the receiver failed")
-        sent = json.loads(sender.communicate()[0])
-        figures = {**sent, **json.loads(came)}
-        figures["cpu_s"] = sent["cpu_s"] + json.loads(came)["cpu_s"]
+        sent, came = json.loads(sender.communicate()[0]), json.loads(came)
+        figures = {**sent, **came, "cpu_s": sent["cpu_s"] + came["cpu_s"]}
         figures["rate"] = figures["bytes"] / figures["took_s"] / 1e6
         return figures
 
@@ -170,6 +169,10 @@ def ways(options):
     return [way for way in options.ways if not (way == "tcp" and options.udp)]
 
 
+def spread(values):
+    return f"{statistics.median(values):.2f} | {min(values):.2f} to {max(values):.2f}"
+
+
 def turned(values, by):
     by %= len(values)
     return values[by:] + values[:by]
@@ -193,8 +196,8 @@ def matrix(options):
         ratio = statistics.median(one / other for one, other in zip(rates, tcp)) if tcp else None
         trips = [statistics.median(round_[key] for round_ in rounds) for key in ("rtt_ms", "rtt_p99_ms")
                  if key in rounds[0]]
-        print(f"| {delay * 1e3:.0f} ms one way, {loss * 100:g} % | {how} | {statistics.median(rates):.2f} | "
-              f"{min(rates):.2f} to {max(rates):.2f} | {f'{ratio:.2f}' if tcp else '–'} | "
+        print(f"| {delay * 1e3:.0f} ms one way, {loss * 100:g} % | {how} | {spread(rates)} | "
+              f"{f'{ratio:.2f}' if tcp else '–'} | "
               f"{', '.join(f'{trip:.0f}' for trip in trips) or '–'} | "
               f"{sum(round_.get('black_holes', 0) for round_ in rounds)} |")
     return {f"{delay} {loss} {how}": rounds for (delay, loss, how), rounds in figures.items()}
@@ -228,7 +231,7 @@ def share(options):
                 pairs = [line.begin(way, "--seconds", options.seconds) for way in turned(["tcp", how], round_)]
                 own, other = turned([line.finish(pair) for pair in pairs], round_ + 1)
             parts.append(own["bytes"] / (own["bytes"] + other["bytes"]))
-        print(f"| {how} | {statistics.median(parts):.2f} | {min(parts):.2f} to {max(parts):.2f} |", flush=True)
+        print(f"| {how} | {spread(parts)} |", flush=True)
         figures[how] = parts
     return figures
 
@@ -280,7 +283,7 @@ def request(options):
           "|---|---|---|---|")
     for name, rates in figures.items():
         ratios = [one / other for one, other in zip(rates, figures.get("tcp", []))]
-        print(f"| {name} | {statistics.median(rates):.2f} | {min(rates):.2f} to {max(rates):.2f} | "
+        print(f"| {name} | {spread(rates)} | "
               f"{f'{statistics.median(ratios):.2f}' if ratios else '–'} |")
     return figures
 

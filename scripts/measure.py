@@ -217,10 +217,7 @@ def transfer(ring, options):
     figures = {name: [] for name in ("cp", "cp and sync", "rsync", "store", "request")}
     for i in range(options.rounds):
         path = os.path.join(ring.root, f"big-{i}")
-        with open(path, "wb") as file, open("/dev/urandom", "rb") as noise:
-            for _ in range(options.mebibytes):
-                file.write(noise.read(1 << 20))
-        want = digest(path)
+        want = noise(path, options.mebibytes)
         holders = replicas(want, numbers)
         source = ring.peers[next(n for n in numbers if n not in holders)]
         target = ring.peers[[n for n in numbers if n not in holders][1]]
@@ -375,11 +372,8 @@ def bulk_round(ring, options, with_rsync):
     os.mkdir(folder)
     os.chown(folder, ring.as_user.get("user", -1), ring.as_user.get("group", -1))
     path = os.path.join(folder, "big")
-    with open(path, "wb") as file, open("/dev/urandom", "rb") as noise:
-        for _ in range(options.mebibytes):
-            file.write(noise.read(1 << 20))
+    want = noise(path, options.mebibytes)
     os.sync()
-    want = digest(path)
     holders = replicas(want, numbers)
     target = next(ring.peers[number] for number in numbers if number not in holders)
 
@@ -583,15 +577,13 @@ def local(ring, options):
     for number in numbers[1:]:
         ring.join(number, numbers[0])
     settle(ring)
-    noise, big = random.Random(1), os.path.join(ring.root, "big")
-    with open(big, "wb") as file, open("/dev/urandom", "rb") as source:
-        for _ in range(options.mebibytes):
-            file.write(source.read(1 << 20))
+    chance, big = random.Random(1), os.path.join(ring.root, "big")
+    noise(big, options.mebibytes)
     ring.peers[36].done(f"Store --wait all {big}", "^Stored big ")
     small = [os.path.join(ring.root, f"small-{i}") for i in range(options.files)]
     for path in small:
         with open(path, "wb") as file:
-            file.write(noise.randbytes(10 * 1024))
+            file.write(chance.randbytes(10 * 1024))
         ring.peers[36].done(f"Store --wait all {path}", f"^Stored {os.path.basename(path)} ")
     figures = {"big, first": [], "big, again": [], "small, first": [], "small, again": []}
     for _ in range(options.rounds):
@@ -728,9 +720,7 @@ def scrub(ring, options):
                 sys.exit(f"{path} is not healed")
     row(f"scrub of {options.files} files of 10 KiB, {options.files // 10} of them rotten, all healed", healed, "s")
     big = os.path.join(ring.root, "big")
-    with open(big, "wb") as file, open("/dev/urandom", "rb") as noise:
-        for _ in range(options.mebibytes):
-            file.write(noise.read(1 << 20))
+    noise(big, options.mebibytes)
     command("store", "--wait", "all", big)
     rates = []
     for _ in range(options.rounds):

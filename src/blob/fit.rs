@@ -37,13 +37,7 @@ impl Store {
     /// [`BlobError::NoRoom`], [`BlobError::NoInodes`] and [`BlobError::NoRoomLately`] when it could not.
     pub fn room_for(&self, length: u64, others: u64) -> Result<()> {
         let room = self.room();
-        let free = room.map_or(0, |room| room.free);
-        if let Some(refused) = self.promises().refuses(length, free, self.now()) {
-            return Err(refused);
-        }
-        if room.is_some_and(|room| !room.has_inodes(1)) {
-            return Err(BlobError::NoInodes);
-        }
+        self.check_room(room, length, 1)?;
         let (_, cached) = self.index().cached_totals()?;
         let free = self.free_for_objects(room)?.saturating_add(cached).saturating_sub(others);
         if on_disk(length, length) <= free { Ok(()) } else { Err(BlobError::NoRoom { length, free }) }
@@ -60,17 +54,12 @@ impl Store {
     /// # Errors
     /// The errors of [`Store::room_for`].
     pub(super) fn promise(&self, length: u64, offset: u64) -> Result<Promise> {
-        let (promises, room) = (self.promises(), self.room());
-        if let Some(refused) = promises.refuses(length, room.map_or(0, |room| room.free), self.now()) {
-            return Err(refused);
-        }
-        if room.is_some_and(|room| !room.has_inodes(1)) {
-            return Err(BlobError::NoInodes);
-        }
+        let room = self.room();
+        self.check_room(room, length, 1)?;
         // The bytes are promised first and checked then: of two transfers that come at the same time, not both take the
         // last room.
         let left = on_disk(length, length - offset.min(length));
-        let promise = Promise::new(promises.under_way.clone(), left, length);
+        let promise = Promise::new(self.promises().under_way.clone(), left, length);
         let lacking = self.overdrawn(room)?;
         if lacking == 0 {
             return Ok(promise);
@@ -89,16 +78,27 @@ impl Store {
     /// Keeps room for several objects of which nothing is here, all with one promise; `None` if they do not fit together as
     /// things are: each of them is then asked for alone.
     pub(super) fn promise_all(&self, lengths: &[u64]) -> Result<Option<Promise>> {
-        let (promises, room) = (self.promises(), self.room());
+        let room = self.room();
         let longest = lengths.iter().copied().max().unwrap_or(0);
-        if promises.refuses(longest, room.map_or(0, |room| room.free), self.now()).is_some()
-            || room.is_some_and(|room| !room.has_inodes(lengths.len() as u64))
-        {
+        if self.check_room(room, longest, lengths.len() as u64).is_err() {
             return Ok(None);
         }
         let left = lengths.iter().map(|length| on_disk(*length, *length)).sum();
-        let promise = Promise::new(promises.under_way.clone(), left, lengths.iter().sum());
+        let promise = Promise::new(self.promises().under_way.clone(), left, lengths.iter().sum());
         Ok((self.overdrawn(room)? == 0).then_some(promise))
+    }
+
+    /// Checks that a write of this length has not failed a moment ago for lack of room, and that there are inodes for so
+    /// many objects.
+    fn check_room(&self, room: Option<Room>, length: u64, objects: u64) -> Result<()> {
+        let free = room.map_or(0, |room| room.free);
+        if let Some(refused) = self.promises().refuses(length, free, self.now()) {
+            return Err(refused);
+        }
+        match room {
+            Some(room) if !room.has_inodes(objects) => Err(BlobError::NoInodes),
+            _ => Ok(()),
+        }
     }
 
     /// The bytes that further objects may take.

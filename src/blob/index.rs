@@ -359,10 +359,6 @@ impl Index {
         cached.map_or(Ok(()), |cached| self.submit([Change::Cached(cached)]))
     }
 
-    pub fn record(&self, key: &Position) -> Result<Option<Vec<u8>>> {
-        self.read(|tables| Ok(tables.open_table(RECORDS)?.get(&key.0)?.map(|record| record.value().to_vec())))
-    }
-
     /// For each of these name keys its record, and the memory of a removal under it.
     pub fn records_and_graves(&self, keys: &[Position]) -> Result<Vec<RecordAndGrave>> {
         self.read(|tables| {

@@ -10,7 +10,7 @@
 //! | 48 | 8 | 1 if the chunks came in any order, so that the part may have holes, else 0; and 2 more while a transfer is under way |
 //! | 56 | 56 | the stamp of the part: device, inode, length, seconds and nanoseconds of mtime and of ctime |
 //! | 112 | 8 | the first bytes of SHA-256 of the 56 bytes before |
-//! | 120 | 64 | the same of the twin in received/ (see [`super::twin`]); zeros if there is none |
+//! | 120 | 64 | the twin's stamp (see [`super::twin`]) and its check, in the same form; zeros where the part has no twin |
 //! | 184 | – | runs, one behind the other |
 //!
 //! A run says that some chunks, one behind the other, are on the disk, and between which states of SHA-256:

@@ -17,7 +17,7 @@ use crate::wire::limits;
 impl Store {
     /// The record of a name key.
     pub fn record(&self, key: &Position) -> Result<Option<Vec<u8>>> {
-        self.index().record(key)
+        Ok(self.records(std::slice::from_ref(key))?.pop().flatten())
     }
 
     /// The records of these name keys, in their order.
