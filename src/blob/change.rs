@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use redb::ReadableTable;
 
 use super::graves::Grave;
+use super::log::LogPlace;
 use super::tables::{
-    BUILT, BYTES, KNOWN, Kind, NAMES, NAMES_OF, NUMBERS, OBJECTS, RECORDS, REMEMBERED, REPLICA, REQUESTED,
-    SIBLINGS_KNOWN, VALUES, VERIFIED_KNOWN, read_name, read_object,
+    BUILT, BYTES, KNOWN, Kind, LOG_FILE, LOG_OFFSET, NAMES, NAMES_OF, NUMBERS, OBJECTS, RECORDS, REMEMBERED,
+    REPLICA, REQUESTED, SIBLINGS_KNOWN, VALUES, VERIFIED_KNOWN, read_name, read_object,
 };
 use super::{digests, graves, keeping, leases, siblings, verified};
 use crate::id::{ContentId, FileName, Position, SetDigest};
@@ -96,6 +97,8 @@ pub(super) enum Change {
     Number(&'static str, u64),
     /// The record of a name key, as the log of records has it.
     Replayed(Position, Option<Vec<u8>>),
+    /// The index has all records of the log before this place.
+    Logged(LogPlace),
     /// Whether the history under a name key holds a sibling: the name, if it does.
     Sibling(Position, Option<FileName>),
     /// Every record was looked through for siblings.
@@ -112,6 +115,14 @@ pub(super) enum Change {
     Built,
     /// Nothing changes. Submitted durably, it makes all earlier changes durable.
     Flush,
+}
+
+impl Change {
+    /// Whether the log of records makes this change durable before the index has it. A removal does not count: the memory
+    /// of it is in the index alone.
+    pub fn is_in_log(&self) -> bool {
+        matches!(self, Change::Record(_, Some(_)))
+    }
 }
 
 /// The value that is kept of a name.
@@ -178,6 +189,7 @@ pub(super) fn apply(transaction: &redb::WriteTransaction, change: &Change) -> Ap
             Ok(())
         }
         Change::Replayed(key, bytes) => set_record(transaction, key, bytes.as_deref()),
+        Change::Logged(place) => note_logged(transaction, *place),
         Change::Sibling(key, name) => siblings::set(transaction, key, name.as_ref()),
         Change::SiblingsKnown => {
             transaction.open_table(NUMBERS)?.insert(SIBLINGS_KNOWN, 1)?;
@@ -219,6 +231,13 @@ fn set_record(transaction: &redb::WriteTransaction, key: &Position, record: Opti
         None => records.remove(&key.0)?.map(|before| digest(before.value())),
     };
     digests::change(transaction, &key.0, record.map(digest).unwrap_or_default(), before.unwrap_or_default())
+}
+
+fn note_logged(transaction: &redb::WriteTransaction, place: LogPlace) -> Applied {
+    let mut numbers = transaction.open_table(NUMBERS)?;
+    numbers.insert(LOG_FILE, place.file)?;
+    numbers.insert(LOG_OFFSET, place.offset)?;
+    Ok(())
 }
 
 fn insert_object(transaction: &redb::WriteTransaction, info: &ObjectInfo, kind: Kind) -> Applied {

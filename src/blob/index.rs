@@ -3,6 +3,9 @@
 //! Each change is durable when its call returns. Threads that wait for the disk at the same time share one transaction:
 //! the first thread that finds no other writing writes for all that wait (group commit).
 //!
+//! A transaction is not synced if other files make all its changes durable: the log of records, or the journal. The next
+//! synced transaction syncs it as well. After a crash the opening makes such changes again from those files.
+//!
 //! A commit that fails changes nothing, and the next one may succeed: only a failed sync poisons the store. After any
 //! failed read or write redb refuses everything until its file is opened again, so the next call does that.
 
@@ -20,10 +23,10 @@ use super::digests;
 use super::error::{BlobError, Result};
 use super::graves::{self, Grave};
 use super::layout::Layout;
-use super::log::{BaseWriter, RecordLog};
+use super::log::{BaseWriter, LogPlace, RecordLog};
 use super::tables::{
-    BUILT, BYTES, FORMAT, FORMAT_KNOWN, KNOWN, Kind, NAMES, NAMES_OF, NUMBERS, OBJECTS, RECORDS, REMEMBERED,
-    SIBLINGS_KNOWN, VALUES, VERIFIED_KNOWN, read_name, read_object,
+    BUILT, BYTES, FORMAT, FORMAT_KNOWN, KNOWN, Kind, LOG_FILE, LOG_OFFSET, NAMES, NAMES_OF, NUMBERS, OBJECTS,
+    RECORDS, REMEMBERED, SIBLINGS_KNOWN, VALUES, VERIFIED_KNOWN, read_name, read_object,
 };
 use super::{keeping, leases, reserve, siblings, verified};
 use crate::id::{ContentId, FileName, Position};
@@ -41,12 +44,26 @@ pub(super) struct Index {
     undurable: Mutex<Undurable>,
 }
 
-/// The changes that are seen and not durable yet; the journal has them.
+/// The changes that are not durable in the file yet; the journal or the log of records has them.
 #[derive(Default)]
 struct Undurable {
     changes: Vec<Change>,
-    /// Whether the file was opened again since, and lacks them.
+    /// Whether the file was opened since, and lacks them. The next commit makes them again.
     are_lost: bool,
+    /// Whether the file knows its place in the log of records. Until then each commit is synced.
+    has_place: bool,
+    /// The keys of the records that the opening took from the log, until it is known whether they have siblings.
+    replayed: BTreeSet<Position>,
+    /// The number of bytes among those records that hold none.
+    skipped: u64,
+}
+
+impl Undurable {
+    /// The number of changes to records.
+    fn records(&self) -> usize {
+        let is_record = |change: &&Change| matches!(change, Change::Record(..) | Change::Replayed(..));
+        self.changes.iter().filter(is_record).count()
+    }
 }
 
 struct File {
@@ -60,8 +77,8 @@ struct File {
 #[derive(Default)]
 struct Group {
     waiting: Vec<Change>,
-    /// Whether one of them is to be durable once the batch is written.
-    is_durable: bool,
+    /// Whether one of them is durable only by a sync of the index.
+    is_synced: bool,
     /// The outcome of the batch that is being gathered; a batch is one transaction.
     gathering: Arc<Outcome>,
     writing: bool,
@@ -117,6 +134,7 @@ impl Index {
         };
         let layout = &index.layout;
         reserve::with_reserve(&layout.root, &*layout.disk, || index.check_format())?;
+        index.take_from_log()?;
         match index.list_cached() {
             // The cache is listed at the next opening; until then nothing of it is evicted.
             Err(error) if error.is_disk_full() => {}
@@ -130,7 +148,9 @@ impl Index {
     /// # Errors
     /// [`BlobError::Poisoned`]; [`BlobError::Io`], also for a full disk; then nothing has changed.
     pub fn submit(&self, changes: impl IntoIterator<Item = Change>) -> Result<()> {
-        self.submit_as(true, changes)
+        let changes: Vec<Change> = changes.into_iter().collect();
+        let is_synced = !changes.iter().all(Change::is_in_log);
+        self.submit_as(is_synced, changes)
     }
 
     /// Makes changes, together; they are seen on return, and durable with the next changes that are. Until then another
@@ -139,19 +159,18 @@ impl Index {
     /// # Errors
     /// The errors of [`Index::submit`].
     pub fn submit_journaled(&self, changes: impl IntoIterator<Item = Change>) -> Result<()> {
-        self.submit_as(false, changes)
+        self.submit_as(false, changes.into_iter().collect())
     }
 
-    fn submit_as(&self, is_durable: bool, changes: impl IntoIterator<Item = Change>) -> Result<()> {
+    fn submit_as(&self, is_synced: bool, changes: Vec<Change>) -> Result<()> {
         self.layout.check()?;
-        let changes: Vec<_> = changes.into_iter().collect();
         if changes.is_empty() {
             return Ok(());
         }
         let mut group = self.lock();
         let batch = group.gathering.clone();
         group.waiting.extend(changes);
-        group.is_durable |= is_durable;
+        group.is_synced |= is_synced;
         loop {
             if let Some(outcome) = batch.get() {
                 return outcome.clone().map_err(|failure| self.failed(failure));
@@ -361,6 +380,7 @@ impl Index {
 
     /// For each of these name keys its record, and the memory of a removal under it.
     pub fn records_and_graves(&self, keys: &[Position]) -> Result<Vec<RecordAndGrave>> {
+        self.see_records()?;
         self.read(|tables| {
             let records = tables.open_table(RECORDS)?;
             let of = |key: &Position| {
@@ -373,6 +393,7 @@ impl Index {
 
     /// The records of these name keys, in their order.
     pub fn records(&self, keys: &[Position]) -> Result<Vec<Option<Vec<u8>>>> {
+        self.see_records()?;
         self.read(|tables| {
             let records = tables.open_table(RECORDS)?;
             keys.iter().map(|key| Ok(records.get(&key.0)?.map(|record| record.value().to_vec()))).collect()
@@ -386,6 +407,7 @@ impl Index {
 
     /// The records in the order of their keys, after this one.
     pub fn records_after(&self, after: Option<Position>, max: usize) -> Result<Vec<(Position, Vec<u8>)>> {
+        self.see_records()?;
         self.read(|tables| {
             let start = after.map_or([0; 32], |key| key.0);
             let mut records = Vec::new();
@@ -413,6 +435,7 @@ impl Index {
     /// # Errors
     /// The errors of the index and of the disk; the log then stays as it was.
     pub fn write_log_base(&self) -> Result<()> {
+        self.see_records()?;
         let group = self.batch_done.wait_while(self.lock(), |group| group.writing);
         let mut group = group.unwrap_or_else(PoisonError::into_inner);
         group.writing = true;
@@ -423,7 +446,10 @@ impl Index {
             let tables = self.with_database(|database| Ok(database.begin_read()?));
             (number, tables.map_err(|error| index_error(&self.layout, error))?)
         };
-        self.log.write_base(number, |base| self.fill(base, &tables))
+        self.log.write_base(number, |base| self.fill(base, &tables))?;
+        // The records of the older files are no longer to be taken from there.
+        self.submit([Change::Flush])?;
+        self.log.remove_before(number)
     }
 
     fn fill(&self, base: &mut BaseWriter, tables: &redb::ReadTransaction) -> Result<()> {
@@ -514,7 +540,7 @@ impl Index {
             && let Err(error) = write(database, false, undurable.changes.iter())
         {
             // The next commit makes them again.
-            tracing::warn!(%error, "objects of the journal are not in the index for now");
+            tracing::warn!(%error, "the newest objects and records are not in the index for now");
             undurable.are_lost = true;
             drop(reopened);
             reopened = open_file(&self.layout)?;
@@ -533,14 +559,15 @@ impl Index {
 
     fn write_for_all(&self, mut group: MutexGuard<'_, Group>) {
         group.writing = true;
-        let changes = std::mem::take(&mut group.waiting);
-        let is_durable = std::mem::take(&mut group.is_durable);
+        let mut changes = std::mem::take(&mut group.waiting);
+        let is_synced = std::mem::take(&mut group.is_synced);
         let guard =
             WriterGuard { outcome: std::mem::take(&mut group.gathering), _turn: Turn { index: self } };
         drop(group);
         let logged = self.append_to_log(&changes);
-        let outcome = logged.and_then(|()| {
-            self.commit(changes, is_durable).map_err(|error| {
+        let outcome = logged.and_then(|place| {
+            changes.extend(place.map(Change::Logged));
+            self.commit(changes, is_synced).map_err(|error| {
                 tracing::error!(%error, "cannot commit to the index");
                 Failure::of(error)
             })
@@ -549,8 +576,8 @@ impl Index {
         let _ = guard.outcome.set(outcome);
     }
 
-    /// Appends the records among these changes to their log, before the index has them.
-    fn append_to_log(&self, changes: &[Change]) -> std::result::Result<(), Failure> {
+    /// Appends the records among these changes to their log, before the index has them. Returns the place behind them.
+    fn append_to_log(&self, changes: &[Change]) -> std::result::Result<Option<LogPlace>, Failure> {
         // redb refuses everything after a write that finds no room, so such a write is better not begun.
         if self.full_with().is_some() {
             return Err(Failure::Io(io::ErrorKind::StorageFull, None));
@@ -565,20 +592,90 @@ impl Index {
         })
     }
 
-    fn commit(&self, changes: Vec<Change>, is_durable: bool) -> std::result::Result<(), redb::Error> {
+    fn commit(&self, changes: Vec<Change>, is_synced: bool) -> std::result::Result<(), redb::Error> {
+        let is_synced = {
+            let undurable = self.undurable();
+            is_synced || !undurable.has_place || undurable.records() >= RECORDS_UNDURABLE_MAX
+        };
         self.with_database(|database| {
             let undurable = self.undurable();
             let lost = undurable.changes.iter().filter(|_| undurable.are_lost);
-            write(database, is_durable, lost.chain(&changes))
+            write(database, is_synced, lost.chain(&changes))
         })?;
         let mut undurable = self.undurable();
         undurable.are_lost = false;
-        if is_durable {
+        if is_synced {
+            undurable.has_place |= changes.iter().any(|change| matches!(change, Change::Logged(_)));
             undurable.changes.clear();
         } else {
             undurable.changes.extend(changes);
         }
         Ok(())
+    }
+
+    /// The number of records that only their log makes durable.
+    pub fn records_in_log(&self) -> usize {
+        self.undurable().records()
+    }
+
+    /// Takes the records from the log that the file lacks: those that were written after its last sync.
+    ///
+    /// # Errors
+    /// The errors of the disk; a full one is none.
+    fn take_from_log(&self) -> Result<()> {
+        let place = self.read(|tables| {
+            let numbers = tables.open_table(NUMBERS)?;
+            let number = |name| Ok::<_, redb::Error>(numbers.get(name)?.map(|row| row.value()));
+            Ok(number(LOG_FILE)?.zip(number(LOG_OFFSET)?))
+        })?;
+        // An index that is to be built anew takes all of the log, and one of an earlier program has all of it.
+        let (true, Some((file, offset))) = (self.is_built()?, place) else { return Ok(()) };
+        let mut undurable = Undurable { has_place: true, ..Undurable::default() };
+        let replayed = self.log.replay_behind(LogPlace { file, offset }, |(key, record)| {
+            // A removal is synced with the index. One that the index lacks did not happen.
+            if record.is_some() {
+                undurable.replayed.insert(key);
+                undurable.changes.push(Change::Replayed(key, record));
+            }
+            Ok(())
+        })?;
+        undurable.skipped = replayed.skipped;
+        if undurable.changes.is_empty() {
+            *self.undurable() = undurable;
+            return Ok(());
+        }
+        tracing::info!(records = undurable.changes.len(), ?replayed, "records came back from their log");
+        undurable.changes.push(Change::Logged(replayed.end));
+        undurable.are_lost = true;
+        *self.undurable() = undurable;
+        let layout = &self.layout;
+        match reserve::with_reserve(&layout.root, &*layout.disk, || self.submit([Change::Flush])) {
+            Err(error) if error.is_disk_full() => Ok(()),
+            made => made,
+        }
+    }
+
+    /// Makes sure that all records can be seen.
+    ///
+    /// # Errors
+    /// The errors of [`Index::submit`] while some are in the log alone.
+    fn see_records(&self) -> Result<()> {
+        let are_lost = self.undurable().are_lost;
+        if are_lost { self.submit([Change::Flush]) } else { Ok(()) }
+    }
+
+    /// The keys of the records that the opening took from the log. They are forgotten with [`Index::forget_replayed`].
+    pub fn replayed(&self) -> Vec<Position> {
+        self.undurable().replayed.iter().copied().collect()
+    }
+
+    /// The number of bytes behind the index's place in the log that held no record at the opening.
+    pub fn bytes_without_record(&self) -> u64 {
+        self.undurable().skipped
+    }
+
+    pub fn forget_replayed(&self) {
+        self.undurable().replayed.clear();
     }
 
     fn undurable(&self) -> MutexGuard<'_, Undurable> {
@@ -682,11 +779,11 @@ impl Failure {
 /// Makes changes within one transaction.
 fn write<'a>(
     database: &Database,
-    is_durable: bool,
+    is_synced: bool,
     changes: impl Iterator<Item = &'a Change>,
 ) -> std::result::Result<(), redb::Error> {
     let mut transaction = database.begin_write()?;
-    if !is_durable {
+    if !is_synced {
         transaction.set_durability(Durability::None)?;
     }
     for change in changes {
@@ -726,5 +823,8 @@ fn index_error(layout: &Layout, error: impl Into<redb::Error>) -> BlobError {
     }
 }
 
+/// About the most records that wait for a synced commit: an opening after a crash writes them again, on a full disk in the
+/// room of the reserve.
+pub(super) const RECORDS_UNDURABLE_MAX: usize = 1_024;
 /// The free room that a commit needs to begin: as much as redb may write for one batch, twice.
 const COMMIT_ROOM_BYTES: u64 = 1 << 20;

@@ -2,8 +2,9 @@
 //!
 //! DATA_DIR/records/ holds files with rising numbers: `N.base` has all records of one moment, `N.log` those that were
 //! written after it, in their order. The writer of the index appends each record here, and syncs it, before the index
-//! commits it: so an acknowledged record is in both. Nothing is read from here while the index is sound. An index that
-//! is built anew takes its records from the last base and the logs after it; of two entries of one key the later one
+//! commits it. A commit of records alone is not synced, since this log makes them durable: the index remembers the place
+//! in the log up to which it has the records, and its next opening takes those behind that place from here. An index that
+//! is built anew takes all records from the last base and the logs after it. Of two entries of one key the later one
 //! counts.
 //!
 //! Each entry carries a check of its own. An entry that fails it is skipped, and reading goes on at the next one that
@@ -12,6 +13,7 @@
 //! A new base takes the place of the older files once the logs are larger than the base. Meanwhile records are written
 //! on into the next log, so no writer waits for it.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -29,9 +31,16 @@ pub(super) struct RecordLog {
 struct State {
     /// The number of the next file.
     next: u64,
-    /// The file that is appended to, and its length; `None` until something is written.
-    open: Option<(PathBuf, Box<dyn DiskFile>, u64)>,
+    /// The file that is appended to; `None` until something is written.
+    open: Option<Open>,
     sizes: Sizes,
+}
+
+struct Open {
+    number: u64,
+    path: PathBuf,
+    file: Box<dyn DiskFile>,
+    length: u64,
 }
 
 /// The sizes of the files, in bytes.
@@ -44,6 +53,15 @@ struct Sizes {
 
 /// An entry: a key, and what is kept of its name; `None` after it was removed.
 pub(super) type Entry = (Position, Option<Vec<u8>>);
+
+/// A place between two entries of the log.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct LogPlace {
+    /// The number of the file.
+    pub file: u64,
+    /// The number of bytes before the place.
+    pub offset: u64,
+}
 
 impl RecordLog {
     /// Looks at the files that are there. Removes what an unfinished base left behind.
@@ -63,45 +81,50 @@ impl RecordLog {
         Ok(RecordLog { layout, state: Mutex::new(state) })
     }
 
-    /// Appends entries; durable on return.
+    /// Appends entries; durable on return. Returns the place behind them; `None` if there are none.
     ///
     /// # Errors
     /// [`BlobError::Sync`](super::BlobError::Sync), which poisons the store; [`BlobError::Io`](super::BlobError::Io),
     /// also for a full disk.
-    pub fn append<'a>(&self, entries: impl Iterator<Item = (&'a Position, Option<&'a [u8]>)>) -> Result<()> {
+    pub fn append<'a>(
+        &self,
+        entries: impl Iterator<Item = (&'a Position, Option<&'a [u8]>)>,
+    ) -> Result<Option<LogPlace>> {
         let mut bytes = Vec::new();
         entries.for_each(|(key, value)| encode(&mut bytes, key, value));
         if bytes.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
-        let mut state = self.lock();
-        let written = self.write(&mut state, &bytes);
-        if written.is_err() {
-            // The next entries go to a new file, so that none of these can be taken for one of them.
-            state.open = None;
-        }
-        written
+        self.write(&mut self.lock(), &bytes).map(Some)
     }
 
-    fn write(&self, state: &mut State, bytes: &[u8]) -> Result<()> {
-        let is_new = state.open.is_none();
+    fn write(&self, state: &mut State, bytes: &[u8]) -> Result<LogPlace> {
+        let (mut open, is_new) = match state.open.take() {
+            Some(open) => (open, false),
+            None => {
+                let number = state.next;
+                let path = LogFile { number, is_base: false }.path(&self.layout);
+                let file = self.layout.disk.create(&path).during("create", &path)?;
+                state.next += 1;
+                state.sizes.log_files += 1;
+                (Open { number, path, file, length: 0 }, true)
+            }
+        };
+        if let Err(error) = open.file.write_all_at(bytes, open.length) {
+            // Entries that were not acknowledged are cut off, as far as that works. The next ones go to a new file, so
+            // that none of these can be taken for one of them.
+            let _ = open.file.set_length(open.length);
+            return Err(error).during("write", &open.path);
+        }
+        self.layout.sync_data(&*open.file, &open.path)?;
         if is_new {
-            let path = LogFile { number: state.next, is_base: false }.path(&self.layout);
-            let file = self.layout.disk.create(&path).during("create", &path)?;
-            state.next += 1;
-            state.sizes.log_files += 1;
-            state.open = Some((path, file, 0));
+            self.layout.sync_dir(&self.layout.records())?;
         }
-        let Some((path, file, length)) = &mut state.open else { return Ok(()) };
-        if let Err(error) = file.write_all_at(bytes, *length) {
-            // Entries that were not acknowledged are cut off, as far as that works.
-            let _ = file.set_length(*length);
-            return Err(error).during("write", path);
-        }
-        self.layout.sync_data(&**file, path)?;
-        *length += bytes.len() as u64;
+        open.length += bytes.len() as u64;
         state.sizes.logs += bytes.len() as u64;
-        if is_new { self.layout.sync_dir(&self.layout.records()) } else { Ok(()) }
+        let place = LogPlace { file: open.number, offset: open.length };
+        state.open = Some(open);
+        Ok(place)
     }
 
     /// Whether a new base would make the log much shorter, or no base exists yet.
@@ -125,10 +148,10 @@ impl RecordLog {
         state.next - 1
     }
 
-    /// Writes a base with all records that `fill` gives; it takes the place of all files with smaller numbers.
+    /// Writes a base with all records that `fill` gives. It makes all files with smaller numbers needless.
     ///
     /// # Errors
-    /// The errors of `fill` and of the disk; the older files then stay.
+    /// The errors of `fill` and of the disk; there is no such base then.
     pub fn write_base(&self, number: u64, fill: impl FnOnce(&mut BaseWriter) -> Result<()>) -> Result<()> {
         let path = LogFile { number, is_base: true }.path(&self.layout);
         let unfinished = path.with_added_extension(&UNFINISHED_SUFFIX[1..]);
@@ -139,7 +162,14 @@ impl RecordLog {
         if written.is_err() {
             self.layout.remove_quietly(&unfinished);
         }
-        written?;
+        written
+    }
+
+    /// Removes the files before a base, once an index that was opened now would take nothing from them.
+    ///
+    /// # Errors
+    /// When the folder cannot be listed.
+    pub fn remove_before(&self, number: u64) -> Result<()> {
         for file in LogFile::all(&self.layout)?.into_iter().filter(|file| file.number < number) {
             self.layout.remove_quietly(&file.path(&self.layout));
         }
@@ -157,21 +187,42 @@ impl RecordLog {
         self.layout.sync_file(&*writer.file, path)
     }
 
-    /// Gives all entries in their order, from the last base on. Returns the number of bytes that belong to no sound
-    /// entry.
+    /// Gives all entries in their order, from the last base on.
     ///
     /// # Errors
     /// The errors of `each` and of the disk.
-    pub fn replay(&self, mut each: impl FnMut(Entry) -> Result<()>) -> Result<u64> {
+    pub fn replay(&self, each: impl FnMut(Entry) -> Result<()>) -> Result<Replayed> {
         let files = LogFile::all(&self.layout)?;
         let from = files.iter().rposition(|file| file.is_base).unwrap_or(0);
-        let mut skipped = 0;
-        for file in &files[from..] {
+        self.read_from(&files[from..], LogPlace::default(), each)
+    }
+
+    /// Gives the entries behind a place in their order.
+    ///
+    /// # Errors
+    /// The errors of `each` and of the disk.
+    pub fn replay_behind(&self, place: LogPlace, each: impl FnMut(Entry) -> Result<()>) -> Result<Replayed> {
+        let mut logs = LogFile::all(&self.layout)?;
+        logs.retain(|file| !file.is_base && file.number >= place.file);
+        self.read_from(&logs, place, each)
+    }
+
+    fn read_from(
+        &self,
+        files: &[LogFile],
+        begin: LogPlace,
+        mut each: impl FnMut(Entry) -> Result<()>,
+    ) -> Result<Replayed> {
+        let mut replayed = Replayed { end: begin, skipped: 0 };
+        for file in files {
             let path = file.path(&self.layout);
             let opened = self.layout.disk.open(&path, Access::Read).during("read", &path)?;
-            skipped += read_entries(&*opened, &path, u64::MAX, &mut each)?;
+            let length = opened.stamp().during("read", &path)?.length;
+            let offset = if file.number == begin.file { begin.offset } else { 0 };
+            replayed.skipped += read_entries(&*opened, &path, offset..length, &mut each)?;
+            replayed.end = replayed.end.max(LogPlace { file: file.number, offset: length });
         }
-        Ok(skipped)
+        Ok(replayed)
     }
 
     /// Reads all that [`RecordLog::replay`] would read and that is durable. Returns the number of bytes that belong to no
@@ -182,7 +233,7 @@ impl RecordLog {
     pub fn unsound_bytes(&self) -> Result<u64> {
         let (written, files) = {
             let state = self.lock();
-            let written = state.open.as_ref().map(|(path, _, length)| (path.clone(), *length));
+            let written = state.open.as_ref().map(|open| (open.path.clone(), open.length));
             (written, LogFile::all(&self.layout)?)
         };
         let from = files.iter().rposition(|file| file.is_base).unwrap_or(0);
@@ -190,9 +241,11 @@ impl RecordLog {
         for path in files[from..].iter().map(|file| file.path(&self.layout)) {
             let opened = self.layout.disk.open(&path, Access::Read).during("read", &path)?;
             // An entry may just be written behind the others.
-            let end =
-                written.as_ref().filter(|(open, _)| *open == path).map_or(u64::MAX, |(_, length)| *length);
-            unsound += read_entries(&*opened, &path, end, &mut |_| Ok(()))?;
+            let end = match &written {
+                Some((open, length)) if *open == path => *length,
+                _ => opened.stamp().during("read", &path)?.length,
+            };
+            unsound += read_entries(&*opened, &path, 0..end, &mut |_| Ok(()))?;
         }
         Ok(unsound)
     }
@@ -200,6 +253,15 @@ impl RecordLog {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The outcome of a replay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Replayed {
+    /// The place behind all entries.
+    pub end: LogPlace,
+    /// The number of bytes that belong to no sound entry.
+    pub skipped: u64,
 }
 
 /// A base that is being written.
@@ -323,14 +385,14 @@ fn decode(bytes: &[u8]) -> Found {
     Found::Sound((Position(key), (kind == KEPT).then(|| entry[HEAD_BYTES..].to_vec())), whole)
 }
 
-/// Gives the sound entries of a file in their order, up to this offset. Returns the number of bytes that belong to none.
+/// Gives the sound entries between two offsets of a file in their order. Returns the number of bytes that belong to none.
 fn read_entries(
     file: &dyn DiskFile,
     path: &Path,
-    end: u64,
+    Range { start: mut offset, end }: Range<u64>,
     each: &mut impl FnMut(Entry) -> Result<()>,
 ) -> Result<u64> {
-    let (mut buffer, mut at, mut offset, mut skipped) = (Vec::new(), 0, 0, 0);
+    let (mut buffer, mut at, mut skipped) = (Vec::new(), 0, 0);
     loop {
         let wanted = match decode(&buffer[at..]) {
             Found::Sound(entry, length) => {
@@ -342,7 +404,7 @@ fn read_entries(
             Found::Nothing => None,
         };
         if let Some(wanted) = wanted {
-            let piece = (wanted.max(PIECE_BYTES) as u64).min(end - offset) as usize;
+            let piece = (wanted.max(PIECE_BYTES) as u64).min(end.saturating_sub(offset)) as usize;
             buffer.drain(..at);
             at = 0;
             let had = buffer.len();
@@ -414,7 +476,7 @@ mod tests {
             entries.push(entry);
             Ok(())
         });
-        (entries, skipped.unwrap())
+        (entries, skipped.unwrap().skipped)
     }
 
     #[test]
@@ -442,6 +504,7 @@ mod tests {
         let number = log.begin_base();
         append(&log, &[(2, Some(b"meanwhile"))]);
         log.write_base(number, |base| base.add(&key(1), b"new")).unwrap();
+        log.remove_before(number).unwrap();
         assert!(!log.wants_base());
         append(&log, &[(1, None)]);
         let expected =

@@ -128,7 +128,8 @@ impl fmt::Display for Notice {
             ),
             Notice::LogDamaged { dir, skipped } => write!(
                 f,
-                "{skipped} bytes in {} hold no name record any more; the others came back",
+                "{skipped} bytes in {} hold no name record: a write that a crash broke off, or damage; the others \
+                 came back",
                 dir.display()
             ),
             Notice::LogMended { dir, unsound } => write!(

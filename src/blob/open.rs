@@ -32,6 +32,10 @@ impl Store {
         if let Some(reason) = set_aside {
             store.notices().tell(Notice::IndexRebuilt { reason });
         }
+        let skipped = store.index().bytes_without_record();
+        if skipped > 0 {
+            store.notices().tell(Notice::LogDamaged { dir: store.layout().records(), skipped });
+        }
         store.sweep()?;
         let is_whole = settling::replay(&store)? & rebuild::put_right(&store)?;
         if !is_whole {

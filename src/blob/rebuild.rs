@@ -15,6 +15,7 @@ use super::error::{BlobError, IoContext, Result, is_unreadable};
 use super::folder::{Folder, TEMPORARY_SUFFIX};
 use super::index::Index;
 use super::layout::{Layout, parse_object_name};
+use super::log;
 use super::notice::Notice;
 use super::store::Store;
 use super::tables::Kind;
@@ -53,7 +54,7 @@ pub(super) fn settle(store: &Store, first: bool) -> Result<bool> {
 fn replay_records(store: &Store) -> Result<()> {
     let mut changes = Vec::new();
     let (mut bytes, mut records) = (0, 0);
-    let skipped = store.index().log().replay(|(key, record)| {
+    let log::Replayed { skipped, .. } = store.index().log().replay(|(key, record)| {
         bytes += record.as_ref().map_or(0, Vec::len);
         records += 1;
         changes.push(Change::Replayed(key, record));

@@ -122,26 +122,42 @@ impl Store {
     }
 
     /// Notes for all records whether their histories hold siblings, where that is not known: in an index of an earlier
-    /// program, and in one that was built anew. `name_of` reads a record, and returns its name if there is a sibling.
+    /// program, in one that was built anew, and for records that came back from their log. `name_of` reads a record, and
+    /// returns its name if there is a sibling.
     ///
     /// # Errors
     /// The errors of the index.
     pub fn look_for_siblings(&self, name_of: impl Fn(&Position, &[u8]) -> Option<FileName>) -> Result<()> {
-        if self.index().siblings_are_known()? {
-            return Ok(());
+        if !self.index().siblings_are_known()? {
+            let mut after = None;
+            loop {
+                let page = self.index().records_after(after, RECORDS_PER_PAGE)?;
+                let Some((last, _)) = page.last() else { break };
+                after = Some(*last);
+                let found = page.iter().filter_map(|(key, record)| {
+                    name_of(key, record).map(|name| Change::Sibling(*key, Some(name)))
+                });
+                self.index().submit(found)?;
+            }
+            self.index().submit([Change::SiblingsKnown])?;
         }
-        let mut after = None;
-        loop {
-            let page = self.index().records_after(after, RECORDS_PER_PAGE)?;
-            let Some((last, _)) = page.last() else {
-                return self.index().submit([Change::SiblingsKnown]);
-            };
-            after = Some(*last);
-            let found = page.iter().filter_map(|(key, record)| {
-                name_of(key, record).map(|name| Change::Sibling(*key, Some(name)))
-            });
-            self.index().submit(found)?;
-        }
+        self.look_for_replayed_siblings(name_of)
+    }
+
+    fn look_for_replayed_siblings(
+        &self,
+        name_of: impl Fn(&Position, &[u8]) -> Option<FileName>,
+    ) -> Result<()> {
+        let keys = self.index().replayed();
+        let _locks = self.record_locks().lock_all(keys.iter().map(|key| key.0.as_slice()));
+        let records = self.index().records(&keys)?;
+        let found = keys
+            .iter()
+            .zip(records)
+            .map(|(key, record)| Change::Sibling(*key, record.and_then(|record| name_of(key, &record))));
+        self.index().submit(found)?;
+        self.index().forget_replayed();
+        Ok(())
     }
 
     /// Makes the log of records short again if it has grown, so that it stays about as large as the records are.

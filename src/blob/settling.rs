@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::change::Change;
 use super::disk::Stamp;
 use super::error::{IoContext as _, Result};
+use super::index::RECORDS_UNDURABLE_MAX;
 use super::journal::{Entry, Journaled};
 use super::layout::OBJECT_MODE;
 use super::notice::Notice;
@@ -17,14 +18,18 @@ use crate::wire::ObjectInfo;
 
 impl Store {
     /// Makes the objects of the journal durable in their places, with one sync and one commit for all of them, and
-    /// removes the journal's segments. Cheap if the journal is empty.
+    /// removes the journal's segments. Makes the records durable in the index that so far are so in their log alone.
+    /// Cheap if there is neither.
     ///
     /// # Errors
     /// [`BlobError::Poisoned`](super::BlobError::Poisoned), or the errors of the index and of the disk; the segments
     /// then stay.
     pub fn settle_journal(&self) -> Result<()> {
         if self.journal().is_empty() {
-            return Ok(());
+            return match self.index().records_in_log() {
+                0 => Ok(()),
+                _ => self.index().submit([Change::Flush]),
+            };
         }
         self.layout().check()?;
         let _settling = self.settling();
@@ -42,9 +47,9 @@ impl Store {
         self.journal().cut(&closed)
     }
 
-    /// Whether the journal is so long that it should be settled now.
+    /// Whether so much is in the journal, or in the log of records alone, that it should be settled now.
     pub fn is_journal_long(&self) -> bool {
-        self.journal().is_long()
+        self.journal().is_long() || self.index().records_in_log() >= RECORDS_LONG
     }
 
     /// Appends objects to the journal; durable on return. If the journal is full, it is settled first.
@@ -98,6 +103,9 @@ pub(super) fn replay(store: &Store) -> Result<bool> {
         Err(error) => Err(error),
     }
 }
+
+/// The number of records in their log alone from which on the index is synced.
+const RECORDS_LONG: usize = RECORDS_UNDURABLE_MAX / 2;
 
 /// The changes to the index for an object of the journal.
 fn changes_of(entry: &Entry) -> impl Iterator<Item = Change> {

@@ -49,6 +49,9 @@ pub(super) const FORMAT: &str = "format";
 pub(super) const FORMAT_KNOWN: u64 = 1;
 pub(super) const BUILT: &str = "built";
 pub(super) const BYTES: &str = "bytes";
+/// The place in the log of records before which the index has all of them: the number of the file, the offset in it.
+pub(super) const LOG_FILE: &str = "log file";
+pub(super) const LOG_OFFSET: &str = "log offset";
 pub(super) const SIBLINGS_KNOWN: &str = "siblings";
 pub(super) const VERIFIED_KNOWN: &str = "verified";
 pub(super) const REPLICA: u8 = 0;

@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
 use redb::TableDefinition;
 
 use super::*;
+use crate::blob::disk::Disk as _;
 use crate::time::Moment;
 
 fn key(number: u8) -> Position {
@@ -90,6 +93,79 @@ fn the_log_of_records_stays_about_as_long_as_the_records() {
         assert_eq!(fixture.store.record(&key(number)).unwrap(), Some(vec![49; 20_000]));
     }
     assert_eq!(fixture.store.record_count().unwrap(), 9);
+}
+
+/// The disk of a peer that ends now, with this loss of what was not synced.
+fn cut(disk: &MemoryDisk, loss: Loss) -> MemoryDisk {
+    let lost = disk.fork();
+    lost.set_loss(loss);
+    lost.power_on(&mut ChaCha8Rng::seed_from_u64(1))
+}
+
+fn open_on(disk: &MemoryDisk) -> Result<Store, BlobError> {
+    Store::open(Path::new("/peer"), Arc::new(disk.clone()))
+}
+
+/// Goal: the log alone makes a record durable. Whatever the index lacks of it after a loss of power comes from there,
+/// siblings are looked for in it, and a removed record stays away.
+#[test]
+fn the_newest_records_come_from_their_log() {
+    let (disk, store) = on_memory();
+    (0..2).for_each(|_| store.put_record(key(0), vec![0]).unwrap());
+    let written = |disk: &MemoryDisk| disk.version(Path::new("/peer/index.redb"));
+    let before = written(&disk);
+    store.put_record(key(1), with_sibling(b"one", "a")).unwrap();
+    let first = written(&disk);
+    (0..9).for_each(|_| store.put_record(key(2), vec![2]).unwrap());
+    assert_eq!(
+        written(&disk),
+        first,
+        "a record costs no write of the index, but for the first one after a sync"
+    );
+    store.remove_record(key(2)).unwrap();
+    assert_ne!(written(&disk), before, "a removal does");
+    store.put_record(key(1), b"one".to_vec()).unwrap();
+    store.put_record(key(3), with_sibling(b"two", "b")).unwrap();
+    let expected = [(key(0), vec![0]), (key(1), b"one".to_vec()), (key(3), b"two".to_vec())];
+    let mut disk = disk;
+    // They come back as often as power is lost, and once they are settled.
+    for _ in 0..3 {
+        disk = cut(&disk, Loss::Everything);
+        let store = open_on(&disk).unwrap();
+        assert_eq!(store.records_after(None, 10).unwrap(), expected);
+        store.look_for_siblings(|_, bytes| (bytes == b"two").then(|| name("b"))).unwrap();
+        assert_eq!(store.siblings(10).unwrap(), (vec![name("b")], 1));
+        store.put_record(key(3), with_sibling(b"two", "b")).unwrap();
+    }
+    let store = open_on(&cut(&disk, Loss::Everything)).unwrap();
+    store.settle_journal().unwrap();
+    store.tidy_records().unwrap();
+    assert_eq!(store.records_after(None, 10).unwrap(), expected);
+}
+
+/// Goal: the reserve makes room for the records that the log has and the index lacks. Without it nobody hears that such a
+/// record is not there.
+#[test]
+fn the_newest_records_are_not_denied_on_a_full_disk() {
+    let (disk, store) = on_memory();
+    store.put_record(key(1), vec![1]).unwrap();
+    store.settle_journal().unwrap();
+    store.put_record(key(2), vec![2]).unwrap();
+    let fill = |disk: &MemoryDisk| disk.set_capacity(Some(disk.used()));
+    let full = cut(&disk, Loss::Nothing);
+    fill(&full);
+    assert_eq!(open_on(&full).unwrap().record(&key(2)).unwrap(), Some(vec![2]));
+    // Without the reserve, and with room only for what redb writes when it opens a file that was not closed.
+    let full = cut(&disk, Loss::Nothing);
+    full.remove(Path::new("/peer/reserve")).unwrap();
+    full.set_capacity(Some(full.used() + (900 << 10)));
+    let store = open_on(&full).unwrap();
+    assert!(store.record(&key(2)).unwrap_err().is_disk_full());
+    assert!(store.record(&key(1)).unwrap_err().is_disk_full(), "it may have a newer version");
+    assert!(store.put_record(key(1), vec![3]).unwrap_err().is_disk_full());
+    full.set_capacity(None);
+    assert_eq!(store.record(&key(2)).unwrap(), Some(vec![2]));
+    assert_eq!(store.record(&key(1)).unwrap(), Some(vec![1]));
 }
 
 #[test]
