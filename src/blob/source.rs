@@ -21,10 +21,11 @@ use crate::id::ContentId;
 use crate::outboard::{ChunkChecker, ChunkHasher, Outboard};
 use crate::wire::{ObjectInfo, limits};
 
-/// A regular file that is kept open, so that all reads see the same file even if its name moves on.
+/// A regular file that is kept open, so that all reads see the same file even if its name moves on; or a small one that
+/// was read into memory.
 #[derive(Debug, Clone)]
 pub struct Source {
-    file: Arc<File>,
+    held: Held,
     path: Arc<PathBuf>,
     seen: Stamp,
     /// The result of [`Source::hash`].
@@ -33,6 +34,13 @@ pub struct Source {
     claimed: Arc<OnceLock<ContentId>>,
     /// The result of [`Source::was_given`].
     given: Arc<AtomicBool>,
+}
+
+/// Where the bytes of a source are.
+#[derive(Debug, Clone)]
+enum Held {
+    File(Arc<File>),
+    Memory(Bytes),
 }
 
 impl Source {
@@ -58,7 +66,7 @@ impl Source {
             return Err(BlobError::NotAFile { path: path.to_owned(), kind: "a view of the system's state" });
         }
         Ok(Source {
-            file: Arc::new(file),
+            held: Held::File(Arc::new(file)),
             path: Arc::new(path.to_owned()),
             seen: Stamp::of(&metadata),
             hashed: Arc::default(),
@@ -83,6 +91,21 @@ impl Source {
     /// The values of stat(2) of the file when it was opened.
     pub fn stamp(&self) -> &Stamp {
         &self.seen
+    }
+
+    /// Reads a file that is small enough for a batch into memory and closes it, so that very many of them can wait
+    /// together. A longer file stays open.
+    ///
+    /// # Errors
+    /// [`BlobError::Changed`] when the file was written to since it was opened; [`BlobError::Io`].
+    pub fn into_memory(self) -> Result<Source> {
+        if self.seen.length > limits::BATCHED_OBJECT_BYTES_MAX {
+            return Ok(self);
+        }
+        let mut bytes = vec![0; self.seen.length as usize];
+        self.read_at(&mut bytes, 0)?;
+        self.check()?;
+        Ok(Source { held: Held::Memory(bytes.into()), ..self })
     }
 
     /// A file that was hashed while it was written, and has not changed since.
@@ -176,7 +199,8 @@ impl Source {
     /// # Errors
     /// [`BlobError::Changed`] when it was changed; [`BlobError::Io`].
     pub fn check(&self) -> Result<()> {
-        let metadata = self.file.metadata().during("read", &self.path)?;
+        let Held::File(file) = &self.held else { return Ok(()) };
+        let metadata = file.metadata().during("read", &self.path)?;
         if looks_the_same(&Stamp::of(&metadata), &self.seen) { Ok(()) } else { Err(self.changed()) }
     }
 
@@ -184,7 +208,15 @@ impl Source {
     fn read_at(&self, piece: &mut [u8], offset: u64) -> Result<usize> {
         let left = self.seen.length.saturating_sub(offset);
         let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
-        match self.file.read_exact_at(&mut piece[..wanted], offset) {
+        let file = match &self.held {
+            Held::File(file) => file,
+            Held::Memory(bytes) => {
+                let rest = bytes.get(offset as usize..).unwrap_or_default();
+                piece[..wanted].copy_from_slice(&rest[..wanted]);
+                return Ok(wanted);
+            }
+        };
+        match file.read_exact_at(&mut piece[..wanted], offset) {
             Ok(()) => Ok(wanted),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(self.changed()),
             Err(error) => Err(error).during("read", &self.path),

@@ -1,6 +1,6 @@
 //! Many small objects in one exchange: the sender's side and the receiver's.
 //!
-//! `A ->[StoreBatch] B`, `B ->[BatchWanted] A`, the bytes of the wanted objects, one behind the other, then for each peer
+//! `A ->[StoreBatch] B`, or `A ->[PutBatch] B` for objects without names, `B ->[BatchWanted] A`, the bytes of the wanted objects, one behind the other, then for each peer
 //! of the chain one `BatchKept`, then `Finished`. All objects of a batch have one owner, so they have the same replicas:
 //! B gives what it took to the next peer of the chain as a batch while it writes it. A batch is bounded in objects and in
 //! bytes, is held in memory once, and is made durable by one call of the disk.
@@ -27,12 +27,46 @@ use crate::wire::limits::{
     BATCH_BYTES_MAX, BATCH_OBJECTS_MAX, BATCH_REASON_BYTES_MAX, BATCHED_OBJECT_BYTES_MAX, REASON_BYTES_MAX,
 };
 use crate::wire::{
-    BatchMissing, BatchedObject, Entry, Fault, MissingReason, StorageReply, StorageRequest, StoreRole,
-    shortened,
+    BatchMissing, BatchedObject, Entry, Fault, Link, MissingReason, ObjectInfo, StorageReply, StorageRequest,
+    StoreRole, shortened,
 };
 
 /// The bytes of one object, in pieces.
 pub(super) type Pieces<E> = Vec<<E as Env>::Piece>;
+
+/// An object of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batched {
+    /// The content id, length and outboard digest of the object.
+    pub object: ObjectInfo,
+    /// The name under which it is linked, and the clock of the store. The files of a tree have none.
+    pub link: Option<Link>,
+}
+
+impl From<BatchedObject> for Batched {
+    fn from(BatchedObject { object, link }: BatchedObject) -> Batched {
+        Batched { object, link: Some(link) }
+    }
+}
+
+impl From<ObjectInfo> for Batched {
+    fn from(object: ObjectInfo) -> Batched {
+        Batched { object, link: None }
+    }
+}
+
+/// The request for a batch. Its objects either all have names, or none has.
+fn request_of(objects: &[Batched], role: StoreRole) -> StorageRequest {
+    let named =
+        |Batched { object, link }: &Batched| link.clone().map(|link| BatchedObject { object: *object, link });
+    match objects.iter().map(named).collect() {
+        Some(objects) => StorageRequest::StoreBatch { objects, role },
+        None => {
+            let objects = objects.iter().map(|batched| batched.object).collect();
+            StorageRequest::PutBatch { objects, role }
+        }
+    }
+}
 
 /// Gives a batch to another peer. `hear` is told of each peer that reports, and of the objects that are not durable
 /// there; it returns true when it has heard enough.
@@ -42,7 +76,7 @@ pub(super) type Pieces<E> = Vec<<E as Env>::Piece>;
 pub(super) async fn give_batch<E: Env>(
     env: &Arc<E>,
     to: &Entry,
-    objects: &[BatchedObject],
+    objects: &[Batched],
     bytes: Vec<Pieces<E>>,
     role: StoreRole,
     mut hear: impl FnMut(Position, Vec<BatchMissing>) -> bool + Send,
@@ -52,7 +86,7 @@ pub(super) async fn give_batch<E: Env>(
         return Err(MissingReason::Unreachable);
     }
     let mut words = ChainWords::new(to.position, &role);
-    let mut stream = env.open(to, StorageRequest::StoreBatch { objects: objects.to_vec(), role }).await?;
+    let mut stream = env.open(to, request_of(objects, role)).await?;
     let lost = |error: StreamError| match error {
         StreamError::WrongReply => broke_off(env, to),
         _ => MissingReason::Unreachable,
@@ -108,7 +142,7 @@ pub(super) async fn give_batch<E: Env>(
 /// The reason why nothing is kept.
 pub(super) async fn keep_own_batch<E: Env>(
     env: &Arc<E>,
-    objects: &[BatchedObject],
+    objects: &[Batched],
     bytes: &[Pieces<E>],
     mut hear: impl FnMut(Position, Vec<BatchMissing>) -> bool + Send,
 ) -> Result<(), MissingReason> {
@@ -128,13 +162,14 @@ pub(super) async fn keep_own_batch<E: Env>(
     Ok(())
 }
 
-/// Handles `StoreBatch`: keeps the objects as their owner or as a replica, and passes them on.
+/// Handles `StoreBatch` and `PutBatch`: keeps the objects as their owner or as a replica, and passes them on.
 pub async fn accept_batch<E: Env>(
     env: &Arc<E>,
     mut stream: E::Answering,
-    objects: Vec<BatchedObject>,
+    objects: Vec<impl Into<Batched> + Send>,
     role: StoreRole,
 ) {
+    let objects = objects.into_iter().map(Into::into).collect();
     match take_batch(env, &mut stream, objects, role).await {
         // The asking side has had all answers, or is gone.
         Ok(()) => drop(stream.finish().await),
@@ -145,7 +180,7 @@ pub async fn accept_batch<E: Env>(
 async fn take_batch<E: Env>(
     env: &Arc<E>,
     stream: &mut E::Answering,
-    objects: Vec<BatchedObject>,
+    objects: Vec<Batched>,
     role: StoreRole,
 ) -> Result<(), StreamError> {
     let sender = stream.party().certain();
@@ -193,7 +228,7 @@ type Report = (Position, Vec<BatchMissing>);
 
 /// The part of each object in a batch that this peer takes.
 struct Plan {
-    objects: Vec<BatchedObject>,
+    objects: Vec<Batched>,
     /// The objects that are here already.
     here: Vec<u16>,
     /// The objects whose bytes are wanted, in their order.
@@ -206,11 +241,7 @@ struct Plan {
 impl Plan {
     /// # Errors
     /// The reason why none of the objects is kept here.
-    async fn make<E: Env>(
-        env: &Arc<E>,
-        objects: Vec<BatchedObject>,
-        role: StoreRole,
-    ) -> Result<Plan, NotKept> {
+    async fn make<E: Env>(env: &Arc<E>, objects: Vec<Batched>, role: StoreRole) -> Result<Plan, NotKept> {
         let (view, is_owner) = (env.view(), role == StoreRole::Owner);
         let mut plan =
             Plan { here: vec![], wanted: vec![], refused: vec![], chain: vec![], is_owner, objects };
@@ -244,7 +275,7 @@ impl Plan {
         }
     }
 
-    fn wanted(&self) -> impl Iterator<Item = &BatchedObject> {
+    fn wanted(&self) -> impl Iterator<Item = &Batched> {
         self.wanted.iter().map(|index| &self.objects[usize::from(*index)])
     }
 }
@@ -262,7 +293,7 @@ async fn keep_and_pass_on<E: Env>(
     let slot = Arc::new(slot);
     if !plan.chain.is_empty() && !plan.wanted.is_empty() {
         let (passer, chain, word, slot) = (env.clone(), plan.chain.clone(), word.clone(), slot.clone());
-        let objects: Vec<BatchedObject> = plan.wanted().cloned().collect();
+        let objects: Vec<Batched> = plan.wanted().cloned().collect();
         let (bytes, map, all) = (pieces.clone(), plan.wanted.clone(), plan.objects.len());
         let is_owner = plan.is_owner;
         env.spawn(async move {
@@ -288,7 +319,7 @@ async fn keep_and_pass_on<E: Env>(
     let me = env.view().me.position;
     let small = plan.wanted().zip(pieces).map(|(batched, pieces)| Small {
         object: batched.object,
-        links: vec![batched.link.clone()],
+        links: batched.link.iter().cloned().collect(),
         pieces,
     });
     let small: Vec<Small<E::Piece>> = small.collect();
@@ -325,9 +356,9 @@ async fn keep_and_pass_on<E: Env>(
     }
     let mut keeping = Together::new();
     for index in &plan.here {
-        let BatchedObject { object, link } = plan.objects[usize::from(*index)].clone();
-        let (env, index) = (env.clone(), *index);
-        keeping.add(async move { (index, object, env.keep_linked(object.content, vec![link]).await) });
+        let Batched { object, link } = plan.objects[usize::from(*index)].clone();
+        let (env, index, links) = (env.clone(), *index, link.into_iter().collect());
+        keeping.add(async move { (index, object, env.keep_linked(object.content, links).await) });
     }
     while let Some((index, object, kept)) = keeping.next().await {
         match kept {
@@ -345,7 +376,7 @@ async fn keep_and_pass_on<E: Env>(
 async fn pass_on<E: Env>(
     env: &Arc<E>,
     mut chain: Vec<Entry>,
-    objects: &[BatchedObject],
+    objects: &[Batched],
     bytes: (Vec<Pieces<E>>, Slot),
     word: &mpsc::Sender<Report>,
     widen: impl Fn(Vec<BatchMissing>) -> Vec<BatchMissing> + Send + Sync,
@@ -381,7 +412,7 @@ async fn pass_on<E: Env>(
 /// Reports that a peer keeps none of the objects, and why.
 fn report_none(
     peer: &Entry,
-    objects: &[BatchedObject],
+    objects: &[Batched],
     reason: &MissingReason,
     word: &mpsc::Sender<Report>,
     widen: impl Fn(Vec<BatchMissing>) -> Vec<BatchMissing>,
@@ -414,10 +445,10 @@ fn are_indices(indices: &[u16], length: usize) -> bool {
 }
 
 /// Checks the bounds of a batch.
-fn check_batch(objects: &[BatchedObject]) -> Result<(), (Fault, &'static str)> {
+fn check_batch(objects: &[Batched]) -> Result<(), (Fault, &'static str)> {
     let mut contents = BTreeSet::new();
     let mut bytes = 0;
-    for BatchedObject { object, .. } in objects {
+    for Batched { object, .. } in objects {
         if object.length > BATCHED_OBJECT_BYTES_MAX {
             return Err((Fault::WrongLength, "an object is too long for a batch"));
         }
@@ -455,12 +486,24 @@ mod tests {
     use super::*;
     use crate::id::{ContentId, FileName, OutboardDigest};
     use crate::time::Timestamp;
-    use crate::wire::{Link, ObjectInfo};
 
-    fn batched(number: u8, length: u64) -> BatchedObject {
-        let object =
-            ObjectInfo { content: ContentId([number; 32]), length, outboard: OutboardDigest([0; 32]) };
-        BatchedObject { object, link: Link { name: FileName::new("a").unwrap(), clock: Timestamp(1) } }
+    fn batched(number: u8, length: u64) -> Batched {
+        ObjectInfo { content: ContentId([number; 32]), length, outboard: OutboardDigest([0; 32]) }.into()
+    }
+
+    #[test]
+    fn a_batch_without_names_is_put() {
+        let bare: Vec<Batched> = (0..2).map(|number| batched(number, 1)).collect();
+        let objects = bare.iter().map(|batched| batched.object).collect();
+        let role = StoreRole::Owner;
+        assert_eq!(request_of(&bare, role.clone()), StorageRequest::PutBatch { objects, role });
+        let link = Link { name: FileName::new("a").unwrap(), clock: Timestamp(1) };
+        let named: Vec<Batched> =
+            bare.into_iter().map(|bare| Batched { link: Some(link.clone()), ..bare }).collect();
+        let StorageRequest::StoreBatch { objects, .. } = request_of(&named, StoreRole::Owner) else {
+            panic!()
+        };
+        assert!(objects.into_iter().map(Batched::from).eq(named));
     }
 
     #[test]
@@ -471,10 +514,10 @@ mod tests {
         assert!(check_batch(&[batched(1, long + 1)]).is_err(), "too long for a batch");
         assert!(check_batch(&[batched(1, 5), batched(1, 5)]).is_err(), "twice the same");
         let fits = (BATCH_BYTES_MAX / long) as u8;
-        let many = |count: u8| -> Vec<BatchedObject> { (0..count).map(|i| batched(i, long)).collect() };
+        let many = |count: u8| -> Vec<Batched> { (0..count).map(|i| batched(i, long)).collect() };
         assert!(check_batch(&many(fits)).is_ok());
         assert!(check_batch(&many(fits + 1)).is_err(), "too many bytes");
-        let empty: Vec<BatchedObject> = (0..=BATCH_OBJECTS_MAX as u8).map(|i| batched(i, 0)).collect();
+        let empty: Vec<Batched> = (0..=BATCH_OBJECTS_MAX as u8).map(|i| batched(i, 0)).collect();
         assert!(check_batch(&empty).is_err(), "too many objects");
     }
 

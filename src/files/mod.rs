@@ -132,6 +132,6 @@ pub use search::{answer_who_has, holders_of, other_holders, resolve_soon};
 pub use serve::{answer_outboard, serve_object};
 pub use shares::{Foreground, Meter, Pace, Party, Rates, Slot, Slots, Transfers};
 pub use store::{Order, Stored, put, store};
-pub use store_batch::{BatchOrder, store_batch};
+pub use store_batch::{BatchOrder, PutOrder, put_batch, store_batch};
 pub use takeover::take_over;
 pub use wait::{Either, Task, Together, race, timeout};

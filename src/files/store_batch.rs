@@ -6,8 +6,9 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::batch::{Pieces, give_batch, keep_own_batch};
+use super::batch::{Batched, Pieces, give_batch, keep_own_batch};
 use super::batch_names::write_records;
 use super::bytes::{Piece as _, Reader as _};
 use super::env::Env;
@@ -16,18 +17,28 @@ use super::naming::target_of;
 use super::progress::Progress;
 use super::quorum::{StoreFailure, copies_wanted};
 use super::records::Written;
-use super::store::{Order, Stored, store};
+use super::store::{Order, Stored, put, store};
 use super::wait::Together;
 use crate::id::{ContentId, FileName, Position};
 use crate::names::NameEdit;
 use crate::replica::{Copies, CopiesWanted, Found};
 use crate::wire::limits::{BATCH_BYTES_MAX, BATCH_OBJECTS_MAX, BATCHED_OBJECT_BYTES_MAX};
-use crate::wire::{BatchMissing, BatchedObject, Link, Missing, StorageReply, StoreRole};
+use crate::wire::{BatchMissing, Link, Missing, ObjectInfo, StorageReply, StoreRole, Wait};
 
 /// One of many stores, and its bytes, if they are at hand already.
 pub struct BatchOrder<E: Env> {
     /// The order of the store.
     pub order: Order<E>,
+    /// The bytes of the object. Without them, they are read from the origin.
+    pub bytes: Option<E::Piece>,
+}
+
+/// One of many objects that are put, and its bytes, if they are at hand already.
+pub struct PutOrder<E: Env> {
+    /// The content id, length and outboard digest of the object.
+    pub object: ObjectInfo,
+    /// The source of its bytes.
+    pub origin: Arc<E::Origin>,
     /// The bytes of the object. Without them, they are read from the origin.
     pub bytes: Option<E::Piece>,
 }
@@ -38,27 +49,50 @@ pub async fn store_batch<E: Env>(
     env: &Arc<E>,
     orders: Vec<BatchOrder<E>>,
 ) -> Vec<Result<Stored, StoreFailure<E::DiskError>>> {
-    let stored = store_together(env, &orders).await;
-    let mut results: Vec<Option<Result<Stored, _>>> = stored.into_iter().map(|one| one.map(Ok)).collect();
+    let together = store_together(env, &orders).await;
+    let alone = |BatchOrder { order, .. }| store(env, order, Arc::new(Progress::default()));
+    all(orders, together, alone).await
+}
+
+/// Makes many objects durable in the ring without names, as [`put`] does with one; gives a result for each, in their
+/// order.
+pub async fn put_batch<E: Env>(
+    env: &Arc<E>,
+    orders: Vec<PutOrder<E>>,
+    limits: (Wait, Duration),
+) -> Vec<Result<(), StoreFailure<E::DiskError>>> {
+    let together = put_together(env, &orders, limits.0).await;
+    let alone = |PutOrder { object, origin, .. }| put(env, object, origin, limits, Arc::default());
+    all(orders, together, alone).await
+}
+
+/// Does alone what was not done together, several at once. Gives the results of all, in their order.
+async fn all<O, T, D: Future<Output = Result<T, F>> + Send, F>(
+    orders: Vec<O>,
+    together: Vec<Option<T>>,
+    alone: impl Fn(O) -> D,
+) -> Vec<Result<T, F>> {
+    let mut results: Vec<Option<Result<T, F>>> = together.into_iter().map(|one| one.map(Ok)).collect();
     let mut left = orders
         .into_iter()
         .enumerate()
         .filter(|(index, _)| results[*index].is_none())
         .collect::<Vec<_>>()
         .into_iter();
-    let mut storing = Together::new();
+    let mut doing = Together::new();
     loop {
-        while storing.count() < SINGLES_MAX
-            && let Some((index, BatchOrder { order, .. })) = left.next()
+        while doing.count() < SINGLES_MAX
+            && let Some((index, order)) = left.next()
         {
-            storing.add(async move { (index, store(env, order, Arc::new(Progress::default())).await) });
+            let done = alone(order);
+            doing.add(async move { (index, done.await) });
         }
-        match storing.next().await {
+        match doing.next().await {
             Some((index, result)) => results[index] = Some(result),
             None => break,
         }
     }
-    // Each one that was not stored together was stored alone.
+    // Each one that was not done together was done alone.
     results.into_iter().flatten().collect()
 }
 
@@ -72,18 +106,22 @@ async fn store_together<E: Env>(env: &Arc<E>, orders: &[BatchOrder<E>]) -> Vec<O
         return stored;
     }
     let Ok(wanted) = copies_wanted(env, first.order.wait).await else { return stored };
-    let items = Item::take(env, orders).await;
+    let offered = orders.iter().enumerate().map(|(index, BatchOrder { order, bytes })| Candidate {
+        index,
+        object: order.object,
+        name: Some(&order.name),
+        origin: &order.origin,
+        bytes: bytes.as_ref(),
+    });
+    let items = Item::take(env, offered).await;
     let _foreground = env.transfers().pace.foreground();
-    let mut copied = Together::new();
-    for group in groups(env, items, |item| item.batched.object.content.key()).await {
-        copied.add(copy_group(env, group, wanted));
-    }
-    let mut durable = Vec::new();
-    while let Some(group) = copied.next().await {
-        durable.extend(group);
-    }
+    let durable = copy_all(env, items, wanted).await;
+    let durable = durable.into_iter().filter_map(|(item, copies)| {
+        let Batched { object, link } = item.batched;
+        Some(Named { index: item.index, object, name: link?.name, copies })
+    });
     let mut named = Together::new();
-    for group in groups(env, durable, |(item, _): &(Item<E>, Copies)| item.name().key()).await {
+    for group in groups(env, durable.collect(), |named: &Named| named.name.key()).await {
         named.add(name_group(env, group, wanted));
     }
     while let Some(group) = named.next().await {
@@ -94,50 +132,103 @@ async fn store_together<E: Env>(env: &Arc<E>, orders: &[BatchOrder<E>]) -> Vec<O
     stored
 }
 
+/// Puts together what can be: `None` for all that has to be put alone. That is also what is here already: its bytes may
+/// not be needed.
+async fn put_together<E: Env>(env: &Arc<E>, orders: &[PutOrder<E>], wait: Wait) -> Vec<Option<()>> {
+    let mut done = vec![None; orders.len()];
+    if !env.laws().owner_looked_up_again {
+        return done;
+    }
+    let Ok(wanted) = copies_wanted(env, wait).await else { return done };
+    let here = env.held_infos(orders.iter().map(|order| order.object.content).collect()).await;
+    let absent = orders.iter().zip(here).enumerate().filter(|(_, (_, here))| here.is_none());
+    let offered = absent.map(|(index, (PutOrder { object, origin, bytes }, _))| Candidate {
+        index,
+        object: *object,
+        name: None,
+        origin,
+        bytes: bytes.as_ref(),
+    });
+    let items = Item::take(env, offered).await;
+    let _foreground = env.transfers().pace.foreground();
+    for (item, _) in copy_all(env, items, wanted).await {
+        done[item.index] = Some(());
+    }
+    done
+}
+
+/// Gives the objects to their owners. Returns those of which enough copies are durable.
+async fn copy_all<E: Env>(env: &Arc<E>, items: Vec<Item<E>>, wanted: CopiesWanted) -> Vec<(Item<E>, Copies)> {
+    let mut copying = Together::new();
+    for group in groups(env, items, |item| item.batched.object.content.key()).await {
+        copying.add(copy_group(env, group, wanted));
+    }
+    let mut durable = Vec::new();
+    while let Some(group) = copying.next().await {
+        durable.extend(group);
+    }
+    durable
+}
+
+/// An object that may go in a batch.
+struct Candidate<'a, E: Env> {
+    index: usize,
+    object: ObjectInfo,
+    name: Option<&'a FileName>,
+    origin: &'a Arc<E::Origin>,
+    bytes: Option<&'a E::Piece>,
+}
+
 /// One object on its way in a batch.
 struct Item<E: Env> {
     index: usize,
-    batched: BatchedObject,
+    batched: Batched,
     bytes: Pieces<E>,
 }
 
-impl<E: Env> Item<E> {
-    fn name(&self) -> &FileName {
-        &self.batched.link.name
-    }
+/// An object of which enough copies are durable, and the name that it is to have.
+struct Named {
+    index: usize,
+    object: ObjectInfo,
+    name: FileName,
+    copies: Copies,
+}
 
+impl<E: Env> Item<E> {
     /// The objects that can go in batches: small ones, each content and each name once.
-    async fn take(env: &Arc<E>, orders: &[BatchOrder<E>]) -> Vec<Item<E>> {
+    async fn take<'a>(
+        env: &Arc<E>,
+        candidates: impl Iterator<Item = Candidate<'a, E>> + Send,
+    ) -> Vec<Item<E>> {
         let (mut contents, mut names) = (BTreeSet::<ContentId>::new(), BTreeSet::new());
         let mut items = Vec::new();
-        for (index, BatchOrder { order, bytes }) in orders.iter().enumerate() {
-            let Order { name, object, .. } = order;
-            let is_first = !contents.contains(&object.content) && !names.contains(name);
+        for Candidate { index, object, name, origin, bytes } in candidates {
+            let is_first =
+                !contents.contains(&object.content) && name.is_none_or(|name| !names.contains(name));
             if object.length > BATCHED_OBJECT_BYTES_MAX || !is_first {
                 continue;
             }
             let bytes = match bytes {
                 Some(bytes) if bytes.length() == object.length => vec![bytes.clone()],
                 Some(_) => continue,
-                None => match read(env, order).await {
+                None => match read(env, origin, object).await {
                     Some(bytes) => bytes,
                     None => continue,
                 },
             };
             contents.insert(object.content);
-            names.insert(name.clone());
-            let link = Link { name: name.clone(), clock: env.next_clock() };
-            let batched = BatchedObject { object: *object, link };
-            items.push(Item { index, batched, bytes });
+            names.extend(name);
+            let link = name.map(|name| Link { name: name.clone(), clock: env.next_clock() });
+            items.push(Item { index, batched: Batched { object, link }, bytes });
         }
         items
     }
 }
 
 /// The whole bytes of a small object from its origin.
-async fn read<E: Env>(env: &Arc<E>, order: &Order<E>) -> Option<Pieces<E>> {
-    let mut reader = env.read_origin(&order.origin, order.object, 0).await.ok()?;
-    let (mut left, mut bytes) = (order.object.length, Vec::new());
+async fn read<E: Env>(env: &Arc<E>, origin: &E::Origin, object: ObjectInfo) -> Option<Pieces<E>> {
+    let mut reader = env.read_origin(origin, object, 0).await.ok()?;
+    let (mut left, mut bytes) = (object.length, Vec::new());
     while left > 0 {
         let piece = reader.next().await.ok()??;
         left = left.checked_sub(piece.length())?;
@@ -155,7 +246,7 @@ struct Group<T> {
 /// Divides items by the owners of their keys. Items whose owner is not found are left out.
 async fn groups<E: Env, T>(env: &Arc<E>, items: Vec<T>, key: impl Fn(&T) -> Position) -> Vec<Group<T>>
 where
-    T: Batched,
+    T: Weighed,
 {
     let mut groups: Vec<Group<T>> = Vec::new();
     let mut owners: Vec<Found> = Vec::new();
@@ -173,7 +264,7 @@ where
             },
         };
         let takes = |group: &&mut Group<T>| {
-            let bytes: u64 = group.items.iter().map(Batched::bytes).sum();
+            let bytes: u64 = group.items.iter().map(Weighed::bytes).sum();
             group.found.owner.position == found.owner.position
                 && group.items.len() < BATCH_OBJECTS_MAX
                 && bytes + item.bytes() <= BATCH_BYTES_MAX
@@ -187,17 +278,17 @@ where
 }
 
 /// The weight of an item in a batch.
-trait Batched {
+trait Weighed {
     fn bytes(&self) -> u64;
 }
 
-impl<E: Env> Batched for Item<E> {
+impl<E: Env> Weighed for Item<E> {
     fn bytes(&self) -> u64 {
         self.batched.object.length
     }
 }
 
-impl<E: Env> Batched for (Item<E>, Copies) {
+impl Weighed for Named {
     /// Only the name goes on.
     fn bytes(&self) -> u64 {
         0
@@ -211,7 +302,7 @@ async fn copy_group<E: Env>(
     wanted: CopiesWanted,
 ) -> Vec<(Item<E>, Copies)> {
     let Group { found, items } = group;
-    let (objects, bytes): (Vec<BatchedObject>, Vec<Pieces<E>>) =
+    let (objects, bytes): (Vec<Batched>, Vec<Pieces<E>>) =
         items.iter().map(|item| (item.batched.clone(), item.bytes.clone())).unzip();
     let mut copies: Vec<Copies> = items.iter().map(|_| Copies::default()).collect();
     let hear = |peer: Position, missing: Vec<BatchMissing>| {
@@ -247,32 +338,25 @@ async fn copy_group<E: Env>(
 }
 
 /// Writes the records of a group whose names have one owner. Returns the acknowledged stores.
-async fn name_group<E: Env>(
-    env: &Arc<E>,
-    group: Group<(Item<E>, Copies)>,
-    wanted: CopiesWanted,
-) -> Vec<(usize, Stored)> {
-    let edit = |(item, _): &(Item<E>, Copies)| {
-        (item.name().clone(), NameEdit::from(target_of(&item.batched.object, false)))
-    };
+async fn name_group<E: Env>(env: &Arc<E>, group: Group<Named>, wanted: CopiesWanted) -> Vec<(usize, Stored)> {
+    let edit = |named: &Named| (named.name.clone(), NameEdit::from(target_of(&named.object, false)));
     let written = write_records(env.clone(), group.items.iter().map(edit).collect()).await;
-    let Some((first, _)) = group.items.first() else { return Vec::new() };
-    let first = first.name().key();
+    let Some(first) = group.items.first().map(|first| first.name.key()) else { return Vec::new() };
     let Ok(found) = find(env, first, 0).await else { return Vec::new() };
     let view = env.view();
     let mut stored = Vec::new();
-    for ((item, copies), written) in group.items.into_iter().zip(written) {
-        let key = item.name().key();
+    for (Named { index, name, copies, .. }, written) in group.items.into_iter().zip(written) {
+        let key = name.key();
         let is_owned = key == first || found.owns(&key);
         let is_enough =
             |written: &Written| written.copies.acknowledge(&view, wanted.needed, &found.owner.position);
         if let Some(written) = written.filter(|written| is_owned && is_enough(written)) {
             let missing = copies.missing_of(&view, wanted.most);
-            stored.push((item.index, Stored { copies, missing, written, wanted }));
+            stored.push((index, Stored { copies, missing, written, wanted }));
         }
     }
     stored
 }
 
-/// The most single stores at once of what the batches left.
+/// The most objects at once that are stored alone, of what the batches left.
 const SINGLES_MAX: usize = 16;

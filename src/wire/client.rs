@@ -177,6 +177,17 @@ pub enum ClientRequest {
         /// The object as the tree describes it.
         object: ObjectInfo,
     },
+    /// Makes these small objects, whose bytes the client has, durable in the ring without names: files of a tree.
+    /// `-> Progress…`, then for each one `Placed | NotStored`, in their order, then `End`. The peer fetches the bytes of
+    /// those that it lacks with `FetchBatch`, or alone.
+    PutBatch {
+        /// The objects, with the bounds of `StoreBatch`.
+        objects: Vec<ObjectInfo>,
+        /// The number of durable copies to wait for.
+        wait: Wait,
+        /// The time to wait for them, in milliseconds.
+        timeout_ms: u64,
+    },
 }
 
 /// One of many files to be stored.

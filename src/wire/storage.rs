@@ -247,6 +247,13 @@ pub enum StorageRequest {
         /// The content ids of the files, with the bounds of `StoreBatch`.
         contents: Vec<ContentId>,
     },
+    /// Like `StoreBatch`, for objects without a name: the files of a tree. The answers are those of `StoreBatch`.
+    PutBatch {
+        /// The objects, each once, with the bounds of `StoreBatch`.
+        objects: Vec<ObjectInfo>,
+        /// The receiver's role: owner or replica.
+        role: StoreRole,
+    },
 }
 
 /// An object of a batch, and the name under which it is linked.

@@ -402,6 +402,7 @@ impl Store {
             }
             // Files that are not stored together are stored one by one.
             StorageRequest::StoreBatch { .. }
+            | StorageRequest::PutBatch { .. }
             | StorageRequest::PutRecords { .. }
             | StorageRequest::FetchBatch { .. } => say(StorageReply::Refused("not together".to_owned())),
             StorageRequest::FetchRecords { names } => {

@@ -88,6 +88,7 @@ fn requests() -> Vec<ClientRequest> {
     requests.extend(spans.map(|span| ClientRequest::SafeToStop { peers: peers.clone(), span }));
     let files = vec![BatchedFile { name: name(), object: object() }];
     requests.push(ClientRequest::StoreBatch { files, wait: Wait::All, timeout_ms: 30_000 });
+    requests.push(ClientRequest::PutBatch { objects: vec![object()], wait: Wait::All, timeout_ms: 30_000 });
     requests
 }
 
@@ -461,7 +462,7 @@ fn every_command_and_answer_is_in_the_golden_file() {
             assert!(table.iter().any(|g| is_there(&g)), "{kind}: nothing has tag {tag}");
         }
     }
-    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (28, 37), "this test reads counts");
+    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (29, 37), "this test reads counts");
 }
 
 proptest! {

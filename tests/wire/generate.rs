@@ -264,7 +264,8 @@ fn batch_request() -> BoxedStrategy<StorageRequest> {
     let role = prop_oneof![Just(StoreRole::Owner), entries().prop_map(|chain| StoreRole::Replica { chain })];
     let put_role = prop::sample::select(vec![PutRole::Owner, PutRole::Replica]);
     prop_oneof![
-        (vec(batched, 0..FEW), role).prop_map(|(objects, role)| StoreBatch { objects, role }),
+        (vec(batched, 0..FEW), role.clone()).prop_map(|(objects, role)| StoreBatch { objects, role }),
+        (vec(object(), 0..FEW), role).prop_map(|(objects, role)| PutBatch { objects, role }),
         vec(name(), 0..FEW).prop_map(|names| FetchRecords { names }),
         (vec(signed_record(), 0..FEW), put_role).prop_map(|(records, role)| PutRecords { records, role }),
         vec(content(), 0..FEW).prop_map(|contents| FetchBatch { contents }),

@@ -186,6 +186,10 @@ fn the_largest_storage_requests_fit_a_frame() {
         objects: vec![BatchedObject { object: object(), link }; BATCH_OBJECTS_MAX],
         role: StoreRole::Replica { chain: entries(usize::from(RingSettings::REPLICAS_MAX)) },
     }));
+    fits(&Request::Storage(StorageRequest::PutBatch {
+        objects: vec![object(); BATCH_OBJECTS_MAX],
+        role: StoreRole::Replica { chain: entries(usize::from(RingSettings::REPLICAS_MAX)) },
+    }));
     fits(&Request::Storage(StorageRequest::FetchRecords { names: vec![name(); BATCH_OBJECTS_MAX] }));
     let digest = SetDigest { count: u64::MAX, sum: u128::MAX };
     fits(&Request::Storage(StorageRequest::Compare {

@@ -208,22 +208,62 @@ impl Client {
         files: Vec<NamedFile>,
         options: &StoreOptions,
     ) -> Vec<Result<StoreReport, StoreError>> {
-        let mut offered = Vec::with_capacity(files.len());
-        let mut offers = Vec::with_capacity(files.len());
+        let (mut offered, mut named, mut known) = (Vec::new(), Vec::new(), Vec::new());
         for NamedFile { path, name, hashed: Hashed { source, object, known_as } } in files {
-            offered.push(BatchedFile { name, object });
-            offers.push((path, self.offer(source, object), known_as));
+            named.push(BatchedFile { name, object });
+            offered.push((path, source, object));
+            known.push(known_as);
         }
         let timeout_ms = options.timeout.as_millis() as u64;
-        let command = ClientRequest::StoreBatch { files: offered, wait: options.wait, timeout_ms };
+        let command = ClientRequest::StoreBatch { files: named, wait: options.wait, timeout_ms };
+        let stored = self.give_batch(offered, &command, |reply| match reply {
+            ClientReply::Stored(report) => Some(Ok(report)),
+            ClientReply::NotStored(failure) => Some(Err(failure)),
+            _ => None,
+        });
+        let stored = stored.await;
+        for (result, known_as) in stored.iter().zip(known) {
+            if result.is_err() {
+                forget(known_as).await;
+            }
+        }
+        stored
+    }
+
+    /// Makes small objects durable in the ring without names, with one command; one result for each, in their order. Each
+    /// path is that of the object's file for people.
+    pub(super) async fn put_batch(
+        &self,
+        objects: Vec<(PathBuf, Source, ObjectInfo)>,
+        options: &StoreOptions,
+    ) -> Vec<Result<(), StoreError>> {
+        let (wait, timeout_ms) = (options.wait, options.timeout.as_millis() as u64);
+        let bare = objects.iter().map(|(_, _, object)| *object).collect();
+        let command = ClientRequest::PutBatch { objects: bare, wait, timeout_ms };
+        let put = self.give_batch(objects, &command, |reply| match reply {
+            ClientReply::Placed => Some(Ok(())),
+            ClientReply::NotStored(failure) => Some(Err(failure)),
+            _ => None,
+        });
+        put.await
+    }
+
+    /// Sends a command for which the peer asks for the bytes of many files. Gives one result for each, in their order.
+    async fn give_batch<T>(
+        &self,
+        files: Vec<(PathBuf, Source, ObjectInfo)>,
+        command: &ClientRequest,
+        take: impl Fn(ClientReply) -> Option<Result<T, Failure>>,
+    ) -> Vec<Result<T, StoreError>> {
+        let offer = |(path, source, object)| (path, self.offer(source, object));
+        let offers: Vec<(PathBuf, Offer)> = files.into_iter().map(offer).collect();
         let mut results = Vec::with_capacity(offers.len());
-        let listed = self.list(&command, |reply| {
-            results.push(match reply {
-                ClientReply::Stored(report) => Ok(report),
-                ClientReply::NotStored(failure) => Err(StoreError::Peer(failure)),
-                _ => return false,
-            });
-            true
+        let listed = self.list(command, |reply| match take(reply) {
+            Some(result) => {
+                results.push(result.map_err(StoreError::Peer));
+                true
+            }
+            None => false,
         });
         let broken = match listed.await {
             Err(failure) => failure,
@@ -231,18 +271,13 @@ impl Client {
         };
         results.truncate(offers.len());
         results.resize_with(offers.len(), || Err(StoreError::Peer(broken.clone())));
-        // The defect of a file says more than the fact that its bytes did not come.
-        let mut told = Vec::with_capacity(results.len());
-        for (result, (path, offer, known_as)) in results.into_iter().zip(offers) {
-            if result.is_err() {
-                forget(known_as).await;
-            }
-            told.push(match offer.take_trouble() {
+        let told =
+            results.into_iter().zip(offers).map(|(result, (path, offer))| match offer.take_trouble() {
+                // The defect of a file says more than the fact that its bytes did not come.
                 Some(error) if result.is_err() => Err(unreadable(&path, error)),
                 _ => result,
             });
-        }
-        told
+        told.collect()
     }
 
     /// See [`crate::peer::Handle::request`].

@@ -17,7 +17,7 @@ use crate::peer::flows::store::{Offered, Origin, content_name};
 use crate::peer::shared::Shared;
 use crate::transport::{CommandStream, StreamError};
 use crate::wire::limits::{BATCHED_OBJECT_BYTES_MAX, CLIENT_BATCH_BYTES_MAX, CLIENT_BATCH_FILES_MAX};
-use crate::wire::{BatchedFile, ClientReply, ClientRequest, FileEntry, ObjectInfo};
+use crate::wire::{ClientReply, ClientRequest, FileEntry, ObjectInfo};
 
 impl Shared {
     /// Reads one command, carries it out, and answers.
@@ -55,14 +55,8 @@ impl Shared {
                 send_object(stream, found, 0).await
             }
             ClientRequest::StoreBatch { files, wait, timeout_ms } => {
-                let bytes: u64 = files.iter().map(|file| file.object.length).fold(0, u64::saturating_add);
-                let is_long = |file: &BatchedFile| file.object.length > BATCHED_OBJECT_BYTES_MAX;
-                if files.len() > CLIENT_BATCH_FILES_MAX
-                    || bytes > CLIENT_BATCH_BYTES_MAX
-                    || files.iter().any(is_long)
-                {
-                    return refuse(stream, Failure::new("so many files are not stored with one command"))
-                        .await;
+                if !is_batch(files.iter().map(|file| file.object)) {
+                    return refuse(stream, Failure::new(TOO_MANY_FILES)).await;
                 }
                 let client = stream.client().clone();
                 let options = options(wait, timeout_ms);
@@ -70,6 +64,20 @@ impl Shared {
                 let stored = while_heard(stream, &idle, stored).await?;
                 let told = stored.into_iter().map(|stored| match stored {
                     Ok(report) => ClientReply::Stored(report),
+                    Err(error) => ClientReply::NotStored(error.into()),
+                });
+                list(stream, told, ClientReply::End).await
+            }
+            ClientRequest::PutBatch { objects, wait, timeout_ms } => {
+                if !is_batch(objects.iter().copied()) {
+                    return refuse(stream, Failure::new(TOO_MANY_FILES)).await;
+                }
+                let client = stream.client().clone();
+                let options = options(wait, timeout_ms);
+                let put = self.put_objects_of(&client, objects, &options);
+                let put = while_heard(stream, &idle, put).await?;
+                let told = put.into_iter().map(|put| match put {
+                    Ok(()) => ClientReply::Placed,
                     Err(error) => ClientReply::NotStored(error.into()),
                 });
                 list(stream, told, ClientReply::End).await
@@ -349,6 +357,14 @@ async fn answer(
     list(stream, std::iter::empty(), reply).await
 }
 
+/// Whether small files go with one command.
+fn is_batch(mut objects: impl ExactSizeIterator<Item = ObjectInfo> + Clone) -> bool {
+    let bytes = objects.clone().map(|object| object.length).fold(0, u64::saturating_add);
+    objects.len() <= CLIENT_BATCH_FILES_MAX
+        && bytes <= CLIENT_BATCH_BYTES_MAX
+        && objects.all(|object| object.length <= BATCHED_OBJECT_BYTES_MAX)
+}
+
 async fn refuse(stream: &mut CommandStream, error: impl Into<Failure>) -> Result<(), StreamError> {
     answer(stream, Err(error)).await
 }
@@ -366,6 +382,7 @@ async fn list(
     Ok(())
 }
 
+const TOO_MANY_FILES: &str = "so many files are not stored with one command";
 /// The interval of progress messages to a client.
 const TICK: Duration = Duration::from_millis(100);
 /// The longest time in which a client hears nothing.

@@ -11,6 +11,7 @@ use super::handle::Handle;
 use crate::blob::KnownFiles;
 use crate::peer::api::{Progress, StoreError, StoreItem, StoreOptions, StoreReport};
 use crate::peer::flows::store::{NamedFile, hash, known_files, name_of};
+use crate::wire::ObjectInfo;
 use crate::wire::limits::{
     BATCHED_OBJECT_BYTES_MAX, CLIENT_BATCH_BYTES_MAX, CLIENT_BATCH_FILES_MAX, FRAME_BYTES_MAX,
 };
@@ -86,7 +87,7 @@ fn together<'a>(
             (Ok(first), options) => (first, options),
         };
         let mut room = Room::default();
-        if !room.takes(&first) {
+        if !room.takes(&first.hashed.object, first.name.as_str().len()) {
             return Some((Together::One(Box::new(first), options), (looked, None)));
         }
         let mut files = vec![first];
@@ -94,7 +95,7 @@ fn together<'a>(
             match looked.next().await {
                 Some((Ok(file), other))
                     if (other.wait, other.timeout) == (options.wait, options.timeout)
-                        && room.takes(&file) =>
+                        && room.takes(&file.hashed.object, file.name.as_str().len()) =>
                 {
                     files.push(file);
                 }
@@ -115,19 +116,19 @@ async fn look(StoreItem { path, options }: StoreItem, known: Option<Arc<KnownFil
     (hashed.await, options)
 }
 
-/// The part of a command that is used up.
+/// The part of a command with many small files that is used up.
 #[derive(Default)]
-struct Room {
+pub(super) struct Room {
     files: usize,
     bytes: u64,
     frame_bytes: usize,
 }
 
 impl Room {
-    /// Whether a further file fits; then it is counted.
-    fn takes(&mut self, file: &NamedFile) -> bool {
-        let length = file.hashed.object.length;
-        let frame_bytes = self.frame_bytes + file.name.as_str().len() + FILE_FRAME_BYTES;
+    /// Whether a further object, with a name of so many bytes, fits; then it is counted.
+    pub fn takes(&mut self, object: &ObjectInfo, name_bytes: usize) -> bool {
+        let length = object.length;
+        let frame_bytes = self.frame_bytes + name_bytes + FILE_FRAME_BYTES;
         let fits = length <= BATCHED_OBJECT_BYTES_MAX
             && self.files < CLIENT_BATCH_FILES_MAX
             && self.bytes + length <= CLIENT_BATCH_BYTES_MAX
@@ -139,8 +140,8 @@ impl Room {
     }
 }
 
-/// The commands of one client that are under way at once.
-const AT_ONCE_MAX: usize = 4;
+/// The commands with many files of one client that are under way at once.
+pub(super) const AT_ONCE_MAX: usize = 4;
 /// The files that are hashed at once.
 const HASHED_MAX: usize = 8;
 /// The bytes of a file in a command without its name, at most: two digests, lengths.

@@ -127,6 +127,10 @@ impl Shared {
                 files::accept_batch(self, stream, objects, role).await;
                 Ok(())
             }
+            Request::Storage(StorageRequest::PutBatch { objects, role }) => {
+                files::accept_batch(self, stream, objects, role).await;
+                Ok(())
+            }
             Request::Storage(StorageRequest::FetchObject { content, offset }) => {
                 self.serve_object(stream, content, offset, u64::MAX).await;
                 Ok(())
@@ -175,6 +179,7 @@ impl Shared {
         let answer = match request {
             StorageRequest::StoreObject { .. }
             | StorageRequest::StoreBatch { .. }
+            | StorageRequest::PutBatch { .. }
             | StorageRequest::FetchObject { .. }
             | StorageRequest::FetchRange { .. } => Err("this request comes with bytes".to_owned()),
             StorageRequest::FetchBatch { .. } => Err("a peer asks this of its client".to_owned()),

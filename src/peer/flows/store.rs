@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::blob::{BlobError, KnownFiles, Source, Stamp};
-use crate::files::{self, BatchOrder, GiveError, Order, StoreFailure, Stored};
+use crate::files::{self, BatchOrder, Env as _, GiveError, Order, PutOrder, StoreFailure, Stored};
 use crate::id::{ContentId, FileName, FileNameError, Position};
 use crate::peer::api::{Progress, StoreError, StoreOptions, StoreReport, Wanted};
 use crate::peer::shared::{STORAGE_TIMEOUT, Shared};
@@ -105,20 +105,66 @@ impl Shared {
         files: Vec<BatchedFile>,
         options: &StoreOptions,
     ) -> Vec<Result<StoreReport, StoreError>> {
-        let mut offered = Vec::with_capacity(files.len());
-        let mut asked = Vec::new();
-        for file in &files {
-            let bytes: u64 = asked.iter().map(|object: &ObjectInfo| object.length).sum();
-            if asked.len() == BATCH_OBJECTS_MAX || bytes + file.object.length > BATCH_BYTES_MAX {
-                offered.extend(fetch_batch(client, std::mem::take(&mut asked)).await);
-            }
-            asked.push(file.object);
-        }
-        offered.extend(fetch_batch(client, asked).await);
+        let fetched = fetch_all(client, files.iter().map(|file| file.object)).await;
         let with_origin = |(BatchedFile { name, object }, bytes)| {
             (Offered { name, object, is_tree: false, origin: Origin::Client(client.clone()) }, bytes)
         };
-        self.store_together(files.into_iter().zip(offered).map(with_origin).collect(), options).await
+        self.store_together(files.into_iter().zip(fetched).map(with_origin).collect(), options).await
+    }
+
+    /// Makes small objects of this process's user durable in the ring without names; one result for each, in their
+    /// order.
+    pub(in crate::peer) async fn put_objects(
+        self: &Arc<Self>,
+        objects: Vec<(PathBuf, Source, ObjectInfo)>,
+        options: &StoreOptions,
+    ) -> Vec<Result<(), StoreError>> {
+        let here = self.held_infos(objects.iter().map(|(.., object)| object.content).collect()).await;
+        let read = spawn_blocking(move || {
+            let put = objects.into_iter().zip(here).map(|((path, source, object), here)| {
+                // A defect shows again when the object is put alone.
+                let bytes = if here.is_none() { source.whole().ok() } else { None };
+                (object, Origin::File(source, path), bytes)
+            });
+            put.collect()
+        });
+        self.put_together(read.await, options).await
+    }
+
+    /// Makes small objects of a client durable in the ring without names; one result for each, in their order. Bytes that
+    /// are here are not fetched.
+    pub(in crate::peer) async fn put_objects_of(
+        self: &Arc<Self>,
+        client: &Connection,
+        objects: Vec<ObjectInfo>,
+        options: &StoreOptions,
+    ) -> Vec<Result<(), StoreError>> {
+        let here = self.held_infos(objects.iter().map(|object| object.content).collect()).await;
+        let absent = objects.iter().zip(&here).filter(|(_, here)| here.is_none());
+        let mut fetched = fetch_all(client, absent.map(|(object, _)| *object)).await.into_iter();
+        let put = objects.into_iter().zip(here).map(|(object, here)| {
+            let bytes = if here.is_none() { fetched.next().flatten() } else { None };
+            (object, Origin::Client(client.clone()), bytes)
+        });
+        self.put_together(put.collect(), options).await
+    }
+
+    async fn put_together(
+        self: &Arc<Self>,
+        objects: Vec<(ObjectInfo, Origin, Option<Bytes>)>,
+        options: &StoreOptions,
+    ) -> Vec<Result<(), StoreError>> {
+        let (mut orders, mut told) = (Vec::with_capacity(objects.len()), Vec::with_capacity(objects.len()));
+        for (object, origin, bytes) in objects {
+            let shown = content_name(&object.content);
+            told.push((origin.path_or(&shown), shown));
+            orders.push(PutOrder { object, origin: Arc::new(origin), bytes: bytes.map(Rope::from) });
+        }
+        let put = files::put_batch(self, orders, (options.wait, options.timeout)).await;
+        let report = |(put, (path, shown)): (Result<(), _>, (PathBuf, FileName))| {
+            put.map_err(|failure| self.store_error(&shown, &path, failure))
+        };
+        put.into_iter().zip(told).map(report).collect()
     }
 
     async fn store_together(
@@ -246,6 +292,25 @@ pub(in crate::peer) struct NamedFile {
     pub hashed: Hashed,
 }
 
+/// The bytes of small files that a client offers, each checked, in as many exchanges as they need. `None` for a file whose
+/// bytes do not come this way.
+async fn fetch_all(
+    client: &Connection,
+    objects: impl Iterator<Item = ObjectInfo> + Send,
+) -> Vec<Option<Bytes>> {
+    let (mut fetched, mut asked, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for object in objects {
+        if asked.len() == BATCH_OBJECTS_MAX || bytes + object.length > BATCH_BYTES_MAX {
+            fetched.extend(fetch_batch(client, std::mem::take(&mut asked)).await);
+            bytes = 0;
+        }
+        bytes += object.length;
+        asked.push(object);
+    }
+    fetched.extend(fetch_batch(client, asked).await);
+    fetched
+}
+
 /// The bytes of small files that a client offers, in one exchange, each checked. `None` for a file whose bytes do not
 /// come this way; it is asked for alone.
 async fn fetch_batch(client: &Connection, objects: Vec<ObjectInfo>) -> Vec<Option<Bytes>> {
@@ -331,7 +396,7 @@ pub(in crate::peer) async fn hash(
 ) -> Result<Hashed, StoreError> {
     let (file, progress) = (path.to_owned(), progress.clone());
     let hashed = spawn_blocking(move || {
-        let source = Source::open(&file)?;
+        let source = Source::open(&file)?.into_memory()?;
         progress.begin(0, source.length());
         let (object, was_known) = source.identify(known.as_deref(), &mut |_| {})?;
         let known_as = known.filter(|_| was_known).map(|known| (known, *source.stamp()));

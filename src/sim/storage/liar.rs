@@ -54,6 +54,7 @@ impl Keeper {
             }
             StorageRequest::StoreObject { .. }
             | StorageRequest::StoreBatch { .. }
+            | StorageRequest::PutBatch { .. }
             | StorageRequest::FetchRecords { .. }
             | StorageRequest::PutRecords { .. }
             | StorageRequest::FetchRecord { .. }
@@ -87,18 +88,12 @@ impl Keeper {
                 None
             }
             StorageRequest::StoreBatch { objects, .. } => {
-                let Some(others) = claimed_with(lie) else { return Some((stream, request)) };
-                self.tell_lie();
-                self.false_copies.lock().extend(objects.iter().map(|batched| batched.object.content));
-                let mut stream = stream;
-                stream.say_reply(StorageReply::BatchWanted { objects: Vec::new() });
-                let me = self.view().me.position;
-                for peer in others.iter().chain([&me]) {
-                    stream.say_reply(StorageReply::BatchKept { peer: *peer, missing: Vec::new() });
-                }
-                stream.say_reply(StorageReply::Finished);
-                stream.is_over();
-                None
+                let contents = objects.iter().map(|batched| batched.object.content).collect();
+                self.claim_batch(lie, stream, request, contents)
+            }
+            StorageRequest::PutBatch { objects, .. } => {
+                let contents = objects.iter().map(|object| object.content).collect();
+                self.claim_batch(lie, stream, request, contents)
             }
             other => match self.false_answer(lie, other).await {
                 Some(reply) => {
@@ -111,6 +106,27 @@ impl Keeper {
                 None => Some((stream, request)),
             },
         }
+    }
+
+    /// Claims that a batch is durable here and at others, without having taken it.
+    fn claim_batch(
+        &self,
+        lie: Lie,
+        mut stream: Stream,
+        request: StorageRequest,
+        contents: Vec<ContentId>,
+    ) -> Option<(Stream, StorageRequest)> {
+        let Some(others) = claimed_with(lie) else { return Some((stream, request)) };
+        self.tell_lie();
+        self.false_copies.lock().extend(contents);
+        stream.say_reply(StorageReply::BatchWanted { objects: Vec::new() });
+        let me = self.view().me.position;
+        for peer in others.iter().chain([&me]) {
+            stream.say_reply(StorageReply::BatchKept { peer: *peer, missing: Vec::new() });
+        }
+        stream.say_reply(StorageReply::Finished);
+        stream.is_over();
+        None
     }
 
     async fn false_answer(self: &Arc<Self>, lie: Lie, request: &StorageRequest) -> Option<StorageReply> {

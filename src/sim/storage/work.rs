@@ -12,8 +12,8 @@ use super::outcome::{Outcome, Requested, StoreFailure, StoredFile};
 use super::stream::Stream;
 use crate::chord::PhaseKind;
 use crate::files::{
-    self, Answering as _, Asker, BatchOrder, FetchError, HandedOver, NotFreed, Order, Progress, RingWish,
-    Upstream, Wish,
+    self, Answering as _, Asker, BatchOrder, FetchError, HandedOver, NotFreed, Order, Progress, PutOrder,
+    RingWish, Upstream, Wish,
 };
 use crate::id::{ContentId, FileName, Position};
 use crate::names::{Verdict, content_of, object_of};
@@ -37,11 +37,14 @@ impl Keeper {
         files: Vec<(ObjectInfo, Option<Bytes>)>,
         (tree, text): (ObjectInfo, Bytes),
     ) -> Result<StoredFile, StoreFailure> {
-        for (object, text) in files {
-            let limits = (Wait::Quorum, STORE_TIMEOUT);
-            files::put(self, object, Arc::new(text), limits, Arc::default())
-                .await
-                .map_err(|why| StoreFailure::Name(format!("{why:?}")))?;
+        let put = |(object, text): (ObjectInfo, Option<Bytes>)| PutOrder {
+            object,
+            origin: Arc::new(text),
+            bytes: None,
+        };
+        let put = files::put_batch(self, files.into_iter().map(put).collect(), (Wait::Quorum, STORE_TIMEOUT));
+        for put in put.await {
+            put.map_err(|why| StoreFailure::Name(format!("{why:?}")))?;
         }
         self.store_as(name, tree, Some(text), true).await
     }
@@ -203,6 +206,9 @@ impl Keeper {
                 files::accept_object(&self, Upstream::Remote(stream), object, links, role).await;
             }
             StorageRequest::StoreBatch { objects, role } => {
+                files::accept_batch(&self, stream, objects, role).await;
+            }
+            StorageRequest::PutBatch { objects, role } => {
                 files::accept_batch(&self, stream, objects, role).await;
             }
             StorageRequest::FetchObject { content, offset } => {

@@ -4,7 +4,7 @@ use quoit::sim::seeds;
 use quoit::sim::storage::{Ended, Outcome, check};
 
 use super::harness::{
-    MINUTE, SECOND, all_are_found_everywhere, converged_on, members, on_both, settle, stored,
+    MINUTE, SECOND, Stores, all_are_found_everywhere, converged_on, members, on_both, settle, stored,
 };
 
 /// Names and labels of so many files.
@@ -106,4 +106,49 @@ fn the_same_bytes_and_the_same_name_may_come_twice() {
         settle(&mut world, MINUTE, seed);
         all_are_found_everywhere(&mut world, seed);
     }
+}
+
+/// Goal: the files of a directory go together, without names, and are acknowledged as files with names are: whatever peer
+/// dies meanwhile, an acknowledged tree has all its files. Stored again with one file more, that one alone is moved.
+#[test]
+fn the_files_of_a_tree_go_together() {
+    let mut acknowledged = 0;
+    for seed in seeds(0..6) {
+        let mut world = converged_on(Stores::Real, seed, 7);
+        let at = members(&world);
+        let labels: Vec<Vec<u8>> = (0..40).map(|i| format!("{i} of {seed}").into_bytes()).collect();
+        let labels: Vec<&[u8]> = labels.iter().map(Vec::as_slice).collect();
+        let begun = world.now();
+        let whole = world.store_tree(at[0], "whole", &labels[..30], 5_000);
+        let ended = world.finish(MINUTE);
+        stored(&ended, whole, seed);
+        let took = ended.iter().map(|ended| ended.ended - begun).max().unwrap();
+        assert!(took < SECOND * 2, "seed {seed}: {took:?}");
+        let quorum = world.settings.write_quorum(7);
+        check::copies_at_least(&world, quorum).unwrap();
+        settle(&mut world, SECOND * 20, seed);
+        let moved = world.moved().stored;
+        let more = world.store_tree(at[0], "more", &labels[..31], 5_000);
+        stored(&world.finish(MINUTE), more, seed);
+        // One file and the tree, to three peers each.
+        assert!(world.moved().stored - moved < 2 * 3 * 6_000, "seed {seed}: {:?}", world.moved());
+        let cut = world.store_tree(at[3], "cut", &labels, 5_000);
+        world.run_for(SECOND * (seed as u32) / 20);
+        world.crash_slot(at[1 + seed as usize % 6]);
+        let ended = world.finish(MINUTE * 5);
+        settle(&mut world, MINUTE * 2, seed);
+        let is_stored = |one: &&Ended| one.id == cut && matches!(one.outcome, Outcome::Stored(Ok(_)));
+        if ended.iter().any(|one| is_stored(&one)) {
+            acknowledged += 1;
+            for label in &labels {
+                let copies = world.copies_of_all();
+                let content = world.content_of(label, 5_000);
+                assert!(
+                    copies.get(&content).is_some_and(|count| *count >= quorum),
+                    "seed {seed}: {copies:?}"
+                );
+            }
+        }
+    }
+    assert!(acknowledged > 2, "{acknowledged}");
 }

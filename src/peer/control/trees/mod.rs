@@ -6,8 +6,9 @@
 //! | `beneath` | a folder that no step leaves |
 //! | `walk` | what a directory holds, less what the rules leave out |
 //! | `identify` | the content id of each file; unchanged files are not read |
-//! | `store` | stores what the ring lacks, then the tree, then its name |
+//! | `store` | stores the files that the ring lacks, then the tree, then its name |
 //! | `compare` | how a directory differs from the stored tree |
+//! | `put` | gives the ring what it lacks of the files |
 //! | `read` | a tree from the ring |
 //! | `place` | looks at a folder before anything is written to it |
 //! | `write` | writes entries into it |
@@ -21,6 +22,7 @@ mod compare;
 mod identify;
 pub(in crate::peer) mod peer;
 mod place;
+mod put;
 mod read;
 pub(in crate::peer) mod store;
 mod walk;

@@ -70,6 +70,19 @@ impl TreePeer<'_> {
         }
     }
 
+    /// Makes small objects durable in the ring without names; one result for each, in their order. Each path is that of the
+    /// object's file for people.
+    pub(super) async fn put_batch(
+        &self,
+        objects: Vec<(PathBuf, Source, ObjectInfo)>,
+        options: &StoreOptions,
+    ) -> Vec<Result<(), StoreError>> {
+        match self {
+            TreePeer::InProcess(peer) => Box::pin(peer.shared.put_objects(objects, options)).await,
+            TreePeer::Remote(peer) => peer.put_batch(objects, options).await,
+        }
+    }
+
     /// Stores a tree, all of whose files are durable.
     pub(super) async fn store_tree(
         &self,

@@ -5,27 +5,24 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures_util::stream::{self, StreamExt as _};
-
-use super::beneath::Beneath;
 use super::compare::{amount, changes, lacking};
-use super::identify::{Identified, identify, in_short, open};
+use super::identify::{Identified, identify};
 use super::peer::TreePeer;
+use super::put::put_all;
 use super::read::read;
 use super::walk::walk;
-use crate::blob::Stamp;
 use crate::id::{ContentId, FileName, FileNameError};
 use crate::peer::api::{
     BringError, Failure, Progress, StoreError, TreeOptions, TreePlan, TreeReport, Wanted,
 };
 use crate::peer::control::spool::spool;
-use crate::peer::flows::store::{forget, requestable};
+use crate::peer::flows::store::requestable;
 use crate::transport::spawn_blocking;
-use crate::tree::{Node, Tree, TreePath};
+use crate::tree::{Node, Tree};
 use crate::wire::{Amount, ObjectInfo};
 
-/// Keeps a directory as one named tree. A file of the version before is not moved, and one
-/// whose stamp is known is not read.
+/// Keeps a directory as one named tree. A file of the version before is not moved, and one whose stamp is known is not
+/// read.
 ///
 /// # Errors
 /// [`StoreError`]; the name stands for what it stood for before. Files that were stored by then stay for a while, so that
@@ -190,67 +187,6 @@ async fn before(peer: TreePeer<'_>, name: &FileName, now: &ObjectInfo) -> Result
     Ok(Before { content, version, tree })
 }
 
-/// Makes each of these objects durable, many at the same time. Returns the amount whose bytes the peer asked for.
-async fn put_all(
-    peer: TreePeer<'_>,
-    root: &Path,
-    lacking: Vec<(&crate::tree::TreeEntry, ObjectInfo)>,
-    now: &Identified,
-    options: &TreeOptions,
-    progress: &Arc<Progress>,
-) -> Result<Amount, StoreError> {
-    let unreadable = |source| StoreError::Read { path: root.to_owned(), source };
-    let folder = root.to_owned();
-    let beneath = spawn_blocking(move || Beneath::open(&folder)).await.map_err(unreadable)?;
-    let beneath = Arc::new(beneath);
-    progress.begin(0, lacking.iter().map(|(_, object)| object.length).sum());
-    progress.begin_objects(lacking.len() as u64);
-    let puts = lacking.into_iter().map(|(entry, object)| {
-        let (beneath, path, stamp) =
-            (beneath.clone(), entry.path.clone(), now.stamps.get(&entry.path).copied());
-        async move {
-            let was_given = put(peer, root, (beneath, path, stamp), object, options).await?;
-            progress.advance(object.length);
-            progress.object_done();
-            Ok::<_, StoreError>(was_given.then_some(object))
-        }
-    });
-    let mut puts = stream::iter(puts).buffer_unordered(PUTS_AT_ONCE);
-    let mut given = Vec::new();
-    while let Some(done) = puts.next().await {
-        given.extend(done?);
-    }
-    Ok(amount(given.iter()))
-}
-
-/// Makes one object durable. Returns whether the peer asked for its bytes.
-async fn put(
-    peer: TreePeer<'_>,
-    root: &Path,
-    (beneath, path, stamp): (Arc<Beneath>, TreePath, Option<Stamp>),
-    object: ObjectInfo,
-    options: &TreeOptions,
-) -> Result<bool, StoreError> {
-    let shown = root.join(path.to_string());
-    let opened = spawn_blocking(move || open(&beneath, &path)).await;
-    let changed = || StoreError::Changed { path: shown.clone() };
-    let source = opened
-        .map_err(|error| StoreError::NotStorable { path: shown.clone(), troubles: in_short(&error) })?;
-    if stamp.is_some_and(|stamp| stamp != *source.stamp()) {
-        return Err(changed());
-    }
-    let source = source.claiming(object.content);
-    let stamp = *source.stamp();
-    let put = peer.put(&shown, source.clone(), object, &options.store).await;
-    if put.is_err() {
-        forget(peer.known_files(&options.store).await.map(|known| (known, stamp))).await;
-    }
-    put.map(|()| source.was_given())
-}
-
 fn count(tree: &Tree, is_meant: impl Fn(&Node) -> bool) -> u64 {
     tree.entries().iter().filter(|entry| is_meant(&entry.node)).count() as u64
 }
-
-/// The number of files that are stored at the same time.
-const PUTS_AT_ONCE: usize = 48;
