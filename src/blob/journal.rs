@@ -19,6 +19,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use bytes::Bytes;
+
 use super::disk::DiskFile;
 use super::error::{IoContext, Result};
 use super::layout::Layout;
@@ -35,7 +37,7 @@ pub(super) struct Entry {
     /// When it came, in milliseconds since the Unix epoch.
     pub came_ms: u64,
     pub links: Vec<Link>,
-    pub bytes: Vec<u8>,
+    pub bytes: Bytes,
 }
 
 /// The journal, as the writers of a store use it.
@@ -335,12 +337,6 @@ impl Drop for Turn<'_> {
 }
 
 impl Entry {
-    /// This entry with its bytes, which this one keeps no longer.
-    pub fn take_bytes(&mut self) -> Entry {
-        let bytes = std::mem::take(&mut self.bytes);
-        Entry { bytes, ..self.clone() }
-    }
-
     fn encode(&self, into: &mut Vec<u8>) {
         let begin = into.len();
         let links = &self.links[..self.links.len().min(limits::LINKS_PER_OBJECT_MAX)];
@@ -382,7 +378,7 @@ fn read_entries(segment: &[u8], each: &mut impl FnMut(Entry) -> Result<()>) -> R
         };
         rest = behind;
         if ContentId::of(bytes) == entry.content {
-            each(Entry { bytes: bytes.to_vec(), ..entry })?;
+            each(Entry { bytes: Bytes::copy_from_slice(bytes), ..entry })?;
         } else {
             skipped += (whole.len() - rest.len()) as u64;
         }
@@ -418,7 +414,7 @@ fn decode_head(rest: &mut &[u8]) -> Option<(Entry, usize)> {
     let head = &whole[..whole.len() - rest.len()];
     let check: &[u8; CHECK_BYTES] = array(rest)?;
     (*check == check_of(head))
-        .then(|| (Entry { content, kind, came_ms, links, bytes: Vec::new() }, length as usize))
+        .then(|| (Entry { content, kind, came_ms, links, bytes: Bytes::new() }, length as usize))
 }
 
 fn take<'a>(rest: &mut &'a [u8], bytes: usize) -> Option<&'a [u8]> {
@@ -481,7 +477,13 @@ mod tests {
         let links =
             names.iter().map(|name| Link { name: FileName::new(*name).unwrap(), clock: Timestamp(7) });
         let kind = if of.is_multiple_of(2) { Kind::Replica } else { Kind::Requested };
-        Entry { content: ContentId::of(&bytes), kind, came_ms: 5, links: links.collect(), bytes }
+        Entry {
+            content: ContentId::of(&bytes),
+            kind,
+            came_ms: 5,
+            links: links.collect(),
+            bytes: bytes.into(),
+        }
     }
 
     fn segment(entries: &[Entry]) -> Vec<u8> {
@@ -527,7 +529,7 @@ mod tests {
     #[test]
     fn an_entry_inside_an_object_is_not_believed() {
         let bytes = segment(&[entry(2, 9, &["forged"])]);
-        let outer = Entry { content: ContentId::of(&bytes), bytes, ..entry(4, 0, &["outer"]) };
+        let outer = Entry { content: ContentId::of(&bytes), bytes: bytes.into(), ..entry(4, 0, &["outer"]) };
         let mut damaged = segment(&[outer]);
         damaged[HEADER.len()] ^= 1;
         assert_eq!(read(&damaged).0, []);

@@ -288,7 +288,7 @@ impl Part {
         if found != content {
             return Err(BlobError::Mismatch { content, found, resumed: 0 });
         }
-        let entry = Entry { content, kind, came_ms, links: links.to_vec(), bytes };
+        let entry = Entry { content, kind, came_ms, links: links.to_vec(), bytes: bytes.into() };
         let journaled = self.store.journal_objects(&[entry])?;
         self.file.set_mode(OBJECT_MODE).during("make read-only", &part)?;
         let object = layout.object(&content);

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
+
 use super::change::Change;
 use super::claim::Claim;
 use super::error::{BlobError, Result};
@@ -22,7 +24,7 @@ pub struct SmallObject {
     /// The names under which it is linked.
     pub links: Vec<Link>,
     /// All its bytes.
-    pub bytes: Vec<u8>,
+    pub bytes: Bytes,
 }
 
 /// An object that is being kept: its place in the batch, what it is, and its claim until the end; its promise, unless the
@@ -70,7 +72,7 @@ impl Store {
         if coming.is_empty() {
             return results;
         }
-        let entries: Vec<Entry> = coming.iter_mut().map(|object| object.entry.take_bytes()).collect();
+        let entries: Vec<Entry> = coming.iter().map(|object| object.entry.clone()).collect();
         let journaled = match self.journal_objects(&entries) {
             Ok(journaled) => journaled,
             Err(error) => {

@@ -4,7 +4,7 @@ use super::*;
 
 fn small(bytes: &[u8], name: &str) -> SmallObject {
     let link = Link { name: FileName::new(name).unwrap(), clock: Timestamp(1) };
-    SmallObject { content: ContentId::of(bytes), links: vec![link], bytes: bytes.to_vec() }
+    SmallObject { content: ContentId::of(bytes), links: vec![link], bytes: bytes.to_vec().into() }
 }
 
 fn segments(fixture: &Fixture) -> usize {

@@ -141,7 +141,7 @@ impl Room {
 }
 
 /// The commands with many files of one client that are under way at once.
-pub(super) const AT_ONCE_MAX: usize = 4;
+pub(super) const AT_ONCE_MAX: usize = 3;
 /// The files that are hashed at once.
 const HASHED_MAX: usize = 8;
 /// The bytes of a file in a command without its name, at most: two digests, lengths.

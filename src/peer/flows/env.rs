@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::bytes::{Arriving, Reading, read_ahead};
@@ -392,8 +393,12 @@ impl Env for Shared {
         use_as: KeptAs,
     ) -> Vec<Result<ObjectInfo, BlobError>> {
         let small = |Small { object, links, pieces }: Small<Rope>| {
-            let parts: Vec<&[u8]> = pieces.iter().flat_map(Rope::parts).map(|part| part.as_ref()).collect();
-            SmallObject { content: object.content, links, bytes: parts.concat() }
+            let parts: Vec<&Bytes> = pieces.iter().flat_map(Rope::parts).collect();
+            let bytes = match parts.as_slice() {
+                [whole] => Bytes::clone(whole),
+                parts => parts.iter().map(|part| part.as_ref()).collect::<Vec<&[u8]>>().concat().into(),
+            };
+            SmallObject { content: object.content, links, bytes }
         };
         self.blocking(move |store| shelf::keep_batch(store, batch.into_iter().map(small).collect(), use_as))
             .await

@@ -107,7 +107,7 @@ impl Worker {
         let small = |(file, named): &(usize, &str)| SmallObject {
             content: self.content(*file),
             links: vec![link(named)],
-            bytes: self.files[*file].clone(),
+            bytes: self.files[*file].clone().into(),
         };
         self.step(facts, |store| {
             store
@@ -284,8 +284,11 @@ fn second_life(worker: &Worker) -> Done {
     worker.step(vec![(Fact::Record(late), NONE.to_owned())], |store| store.remove_record(late))?;
     worker.step(worker.gone(1, &["b"]), |store| store.discard(&b, |_| true).map(|gone| assert!(gone)))?;
     // Small files again: one is here already, one comes anew, one is damaged once it is settled.
-    let here =
-        SmallObject { content: worker.content(13), links: Vec::new(), bytes: worker.files[13].clone() };
+    let here = SmallObject {
+        content: worker.content(13),
+        links: Vec::new(),
+        bytes: worker.files[13].clone().into(),
+    };
     assert!(matches!(
         worker.store.keep_small(vec![here], Kind::Replica)[0],
         Err(BlobError::AlreadyHere { .. })
