@@ -9,9 +9,13 @@
     scripts/measure.py holders  [--rounds 3] [--mebibytes 512]                one file from 1, 2 and 4 holders of 50 MB/s each
     scripts/measure.py resume   [--rounds 3] [--mebibytes 1024]               a request that is killed at 90 %, and again
     scripts/measure.py served   [--rounds 20] [--mebibytes 256]               kill -9 of the peer that serves a read
+    scripts/measure.py replace  [--rounds 1] [--files 10000] [--mebibytes 2000]   two of seven killed, two new ones instead;
+                                 bytes moved beside the least that could be; needs root or a user namespace
+    scripts/measure.py comeback [--rounds 1] [--files 10000] [--mebibytes 2000] [--seconds 600]   one of seven killed, and back
     scripts/measure.py scrub    [--rounds 3] [--files 1000] [--mebibytes 1024]  bit rot found and healed; rate; its effect
     scripts/measure.py local    [--rounds 3] [--mebibytes 1024] [--files 1000]  request of what is there already
     scripts/measure.py small    [--rounds 3] [--files 10000] [--peers 7]      one `quoit store` of many files of 10 KiB
+    scripts/measure.py tree     [--rounds 3] [--files 10000] [--peers 3]      one `quoit store -r`, again, and brought back
     scripts/measure.py fairness [--rounds 10] [--mebibytes 1024] [--packet-bytes 1452]
                                  pings on connections that carry bulk, and who is suspected while 10 GiB move
     scripts/measure.py idle     [--seconds 60]                                memory and processor of idle peers with 20 connections
@@ -36,10 +40,9 @@ class Peer:
         arguments = [*ring.within.get(number, []), ring.bin, *command, "--data-dir", self.dir, "--certs-dir", os.path.join(ring.root, "certs"),
                      "--base-port", str(ring.base_port)]
         self.begin = time.monotonic()
-        # This measures the repair, not the time for which it waits for a peer to come back.
         self.process = subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True,
-                                        env={**os.environ, "QUOIT_AWAY_LIMIT": "0"}, **ring.as_user)
+                                        env={**os.environ, "QUOIT_AWAY_LIMIT": ring.away_limit}, **ring.as_user)
         for pipe, lines in ((self.process.stderr, self.lines), (self.process.stdout, self.out)):
             threading.Thread(target=self.read, args=(pipe, lines), daemon=True).start()
 
@@ -105,6 +108,8 @@ class Ring:
         self.base_port, self.peers, self.as_user = options.base_port, {}, {}
         # The command before that of a peer, such as one that enters a network namespace.
         self.within = {}
+        # Most of this measures repair, not the time for which repair waits for a peer to come back.
+        self.away_limit = "0"
         if options.user:
             entry = pwd.getpwnam(options.user)
             os.chown(self.root, entry.pw_uid, entry.pw_gid)
@@ -676,6 +681,104 @@ def read_bytes(peer):
         return int(re.search(r"rchar: (\d+)", io.read()).group(1))
 
 
+def ring_with_files(ring, options):
+    """Seven peers with small files and files of 100 MiB, all with three copies. The length of each by its content id."""
+    options.peers = 7
+    asked = spread(ring, options)
+    chance, folder = random.Random(), os.path.join(ring.root, "files")
+    os.mkdir(folder)
+    for i in range(options.files):
+        with open(os.path.join(folder, f"small-{i}"), "wb") as file:
+            file.write(chance.randbytes(10 * 1024))
+    for i in range(options.mebibytes // 100):
+        noise(os.path.join(folder, f"large-{i}"), 100)
+    paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
+    ring.command(asked, "store", "--wait", "all", *paths)
+    lengths = {digest(path): os.path.getsize(path) for path in paths}
+    shutil.rmtree(folder)
+    until_replicated(ring, lengths)
+    return lengths
+
+
+def objects_of(peer):
+    """The content ids of the objects in a peer's place for them."""
+    return {name for _, _, names in os.walk(os.path.join(peer.dir, "objects")) for name in names}
+
+
+def until_replicated(ring, lengths):
+    """Waits until each object is at all its replicas among the peers that run; how long that took."""
+    begin = time.monotonic()
+    numbers = sorted(number for number, peer in ring.peers.items() if peer.process.poll() is None)
+    while True:
+        here = {number: objects_of(ring.peers[number]) for number in numbers}
+        if all(content in here[number] for content in lengths for number in replicas(content, numbers)):
+            return time.monotonic() - begin
+        if time.monotonic() - begin > 20 * BOUND:
+            sys.exit("the copies are not there")
+        time.sleep(0.5)
+
+
+def bytes_on_loopback():
+    with open("/sys/class/net/lo/statistics/rx_bytes") as counter:
+        return int(counter.read())
+
+
+def replace(ring, options):
+    """Two of seven are killed and two new ones join; until every file is at all its replicas again."""
+    lengths = ring_with_files(ring, options)
+    times, ratios = [], []
+    for i in range(options.rounds):
+        numbers = sorted(ring.peers)
+        killed = random.sample(numbers, 2)
+        for number in killed:
+            ring.peers.pop(number).kill()
+        left = sorted(ring.peers)
+        settle(ring)
+        here = {number: objects_of(ring.peers[number]) for number in left}
+        lost = [content for content in lengths if not any(content in here[number] for number in left)]
+        new = [number - 3 - i for number in killed]
+        after = sorted(left + new)
+        least = sum(length for content, length in lengths.items() for number in replicas(content, after)
+                    if content not in here.get(number, ()))
+        before, begin = bytes_on_loopback(), time.monotonic()
+        for number in new:
+            ring.join(number, left[0])
+        until_replicated(ring, {content: length for content, length in lengths.items() if content not in lost})
+        took, moved = time.monotonic() - begin, bytes_on_loopback() - before
+        print(f"  round {i}: killed {killed}, {took:.1f} s, {moved >> 20} MiB moved, at least {least >> 20} MiB, "
+              f"{len(lost)} files lost")
+        times.append(took)
+        ratios.append(moved / least)
+    row("two of seven killed, two new ones, to all copies", times, "s", 1)
+    row("bytes on the network / bytes of the missing copies", ratios, "")
+
+
+def comeback(ring, options):
+    """One of seven is killed and comes back with its disk, after less than the time for which it is waited for."""
+    ring.away_limit = "15m"
+    lengths = ring_with_files(ring, options)
+    shares = []
+    for i in range(options.rounds):
+        number = random.choice(sorted(ring.peers))
+        held = sum(lengths[content] for content in objects_of(ring.peers[number]))
+        before = bytes_on_loopback()
+        ring.peers[number].kill()
+        time.sleep(options.seconds)
+        away = bytes_on_loopback() - before
+        before = bytes_on_loopback()
+        ring.run(number)
+        settle(ring)
+        time.sleep(60)
+        idle = bytes_on_loopback()
+        back = idle - before
+        time.sleep(60)
+        idle = bytes_on_loopback() - idle
+        print(f"  round {i}: {number} holds {held >> 20} MiB; moved while away {away >> 10} KiB, in the minute of the "
+              f"return {back >> 10} KiB, in the minute after it {idle >> 10} KiB")
+        shares.append(max(0, back - idle) / held * 100)
+    row("moved for a peer that comes back, beyond a minute at rest, of its bytes", shares, "%", 3)
+
+
 def scrub(ring, options):
     """Bit rot in a tenth of the objects of one of three peers; the rate of a scrub, and what it costs beside it."""
     numbers = [36, 146, 255]
@@ -903,15 +1006,24 @@ def digest(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def small(ring, options):
-    """One `quoit store` of many small files; the rate, the processor time and the peak memory of the peers."""
+def spread(ring, options):
+    """A ring of so many peers, spread evenly; the first of them."""
     numbers = [(2 * i * 255 + options.peers) // (2 * options.peers) for i in range(1, options.peers + 1)]
     ring.found(numbers[0])
     for number in numbers[1:]:
         ring.join(number, numbers[0])
     settle(ring)
+    return ring.peers[numbers[0]]
+
+
+def small(ring, options):
+    """One `quoit store` of many small files; the rate, the processor time and the peak memory of the peers.
+
+    The files of a round stay until the end: ext4 looks for a while at each inode that was freed before it takes one, so
+    that new files cost several times as much within five minutes of the removal of many.
+    """
+    asked = spread(ring, options)
     chance, rates, costs = random.Random(), [], []
-    asked = ring.peers[numbers[0]]
     command = [ring.bin, "store", "--data-dir", asked.dir, "--certs-dir", os.path.join(ring.root, "certs")]
     for i in range(options.rounds):
         folder = os.path.join(ring.root, f"files-{i}")
@@ -928,17 +1040,55 @@ def small(ring, options):
               f"{done.stderr.splitlines()[:3]}")
         rates.append(stored / took)
         costs.append((sum(peer.cpu_seconds() for peer in ring.peers.values()) - used) * 1000 / options.files)
-        shutil.rmtree(folder)
     row(f"store, {options.files} files of 10 KiB, {options.peers} peers", rates, "files/s")
     row("processor time of all peers", costs, "ms a file")
+    print(f"peak resident memory of a peer: {max(peer.peak_mib() for peer in ring.peers.values()):.0f} MiB")
+
+
+def tree(ring, options):
+    """One `quoit store -r` of a directory of small files, again, and a request of it into a new folder."""
+    asked = spread(ring, options)
+    chance, first, again, back, costs = random.Random(), [], [], [], []
+    last = list(ring.peers.values())[-1]
+
+    def timed_command(peer, *words):
+        begin = time.monotonic()
+        places = ["--data-dir", peer.dir, "--certs-dir", os.path.join(ring.root, "certs")]
+        done = subprocess.run([ring.bin, *words, *places], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if done.returncode != 0:
+            sys.exit(f"{words}: {done.stderr}")
+        return time.monotonic() - begin
+
+    for i in range(options.rounds):
+        folder = os.path.join(ring.root, f"tree-{i}")
+        for j in range(options.files):
+            below = os.path.join(folder, str(j // 100))
+            os.makedirs(below, exist_ok=True)
+            with open(os.path.join(below, str(j)), "wb") as file:
+                file.write(chance.randbytes(10 * 1024))
+        # A hash is remembered of a file that has not changed for two seconds.
+        time.sleep(2.5)
+        used = sum(peer.cpu_seconds() for peer in ring.peers.values())
+        first.append(options.files / timed_command(asked, "store", "-r", folder))
+        costs.append((sum(peer.cpu_seconds() for peer in ring.peers.values()) - used) * 1000 / options.files)
+        again.append(timed_command(asked, "store", "-r", folder))
+        back.append(options.files / timed_command(last, "request", f"tree-{i}", "-o", os.path.join(ring.root, f"back-{i}")))
+    row(f"store -r, {options.files} files of 10 KiB, {options.peers} peers", first, "files/s")
+    row("processor time of all peers", costs, "ms a file")
+    row("store -r again", again, "s")
+    row("request of the tree", back, "files/s")
     print(f"peak resident memory of a peer: {max(peer.peak_mib() for peer in ring.peers.values()):.0f} MiB")
 
 
 PACKET_HELP = "the largest UDP packet, by the MTU of a network namespace that the measurement moves into"
 
 
-def hold_packets(packet_bytes):
-    """Starts this program again where loopback takes UDP packets of at most so many bytes."""
+# With its headers, as long as packets on loopback are.
+PACKET_BYTES_MAX = 65536 - 28
+
+
+def isolate(packet_bytes):
+    """Starts this program again where loopback is its own and takes UDP packets of at most so many bytes."""
     mark = "QUOIT_MEASURE_PACKET_BYTES"
     if not packet_bytes or os.environ.get(mark) == str(packet_bytes):
         return
@@ -952,15 +1102,15 @@ def hold_packets(packet_bytes):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["repair", "join", "transfer", "hostile", "commands", "local", "bulk", "idle",
-                                         "served", "scrub", "holders", "resume", "small", "fairness"])
+                                         "served", "scrub", "holders", "resume", "small", "tree", "fairness", "replace", "comeback"])
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--deaths", type=int, default=1)
     parser.add_argument("--successors", type=int, default=8)
     parser.add_argument("--files", type=int)
-    parser.add_argument("--peers", type=int, default=7)
+    parser.add_argument("--peers", type=int)
     parser.add_argument("--commands", type=int, default=1000)
     parser.add_argument("--mebibytes", type=int)
-    parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--seconds", type=int)
     parser.add_argument("--from", dest="attack_from", default="127.0.0.1")
     parser.add_argument("--nice", type=int, default=0, help="of the attacker, which shares the processors")
     parser.add_argument("--base-port", type=int, default=21000)
@@ -970,15 +1120,18 @@ def main():
     parser.add_argument("--user", help="the user as which all programs but rsync run")
     parser.add_argument("--bin", default=os.path.join(os.path.dirname(__file__), "..", "target", "release", "quoit"))
     options = parser.parse_args()
-    hold_packets(options.packet_bytes)
+    # Where bytes on the network are counted, nobody else's may be among them.
+    isolate(options.packet_bytes or (PACKET_BYTES_MAX if options.what in ("replace", "comeback") else None))
     rounds = {"repair": 20, "join": 10, "transfer": 5, "hostile": 1, "commands": 3, "local": 3, "bulk": 5, "idle": 1,
-              "served": 20, "scrub": 3, "holders": 3, "resume": 3, "small": 3, "fairness": 10}
+              "served": 20, "scrub": 3, "holders": 3, "resume": 3, "small": 3, "tree": 3, "fairness": 10, "replace": 1, "comeback": 1}
     options.rounds = options.rounds or rounds[options.what]
-    options.mebibytes = options.mebibytes or {"served": 256}.get(options.what, 1024)
-    options.files = options.files or {"scrub": 1000, "small": 10_000}.get(options.what, 100)
+    options.seconds = options.seconds or {"comeback": 600}.get(options.what, 60)
+    options.peers = options.peers or {"tree": 3}.get(options.what, 7)
+    options.mebibytes = options.mebibytes or {"served": 256, "replace": 2000, "comeback": 2000}.get(options.what, 1024)
+    options.files = options.files or {"scrub": 1000, "small": 10_000, "tree": 10_000, "replace": 10_000, "comeback": 10_000}.get(options.what, 100)
     measures = {"repair": repair, "join": join, "transfer": transfer, "hostile": hostile, "commands": commands,
                 "local": local, "bulk": bulk, "idle": idle, "served": served, "scrub": scrub, "holders": holders,
-                "resume": resume, "small": small, "fairness": fairness}
+                "resume": resume, "small": small, "tree": tree, "fairness": fairness, "replace": replace, "comeback": comeback}
     ring = Ring(options)
     try:
         measures[options.what](ring, options)

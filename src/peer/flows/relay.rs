@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::bytes::read_ahead;
-use crate::blob::{BlobError, ObjectReader};
+use crate::blob::{BlobError, ObjectReader, Store};
 use crate::files::{Asking as _, Env as _, Fetch, Wish, holders_to_ask};
 use crate::id::ContentId;
 use crate::names::object_of;
@@ -35,6 +35,27 @@ pub(in crate::peer) struct Relay {
     end: u64,
     /// The received part of the chunk that is to be passed on next.
     part: Part,
+}
+
+/// This peer's own copy of an object, opened at some byte.
+enum OwnCopy {
+    /// It is so short that one piece is all that is left of it.
+    Short(ObjectInfo, Bytes),
+    Long(Box<ObjectReader>),
+}
+
+impl OwnCopy {
+    fn open(store: &Store, content: &ContentId, offset: u64) -> Result<OwnCopy, BlobError> {
+        if !store.check(content)? {
+            return Err(BlobError::NotHere { content: *content });
+        }
+        let mut reader = store.read(content, offset)?;
+        let object = *reader.info();
+        if object.length > PIECE_BYTES as u64 {
+            return Ok(OwnCopy::Long(Box::new(reader)));
+        }
+        Ok(OwnCopy::Short(object, reader.read_piece()?))
+    }
 }
 
 impl Relay {
@@ -70,8 +91,8 @@ impl Shared {
     ) -> Result<(ObjectInfo, Pieces), ReadError> {
         let content = object.content;
         let wish = Wish { content, known: Some(object), links: Vec::new() };
-        let is_here = self.blocking(move |store| store.contains(&content)).await.unwrap_or(false);
-        if !is_here && chunk_count(object.length) > 1 {
+        let is_long = chunk_count(object.length) > 1;
+        if is_long && !self.blocking(move |store| store.contains(&content)).await.unwrap_or(false) {
             match self.bring(wish.clone(), progress).await {
                 // Without room here the bytes pass through.
                 Ok(_) | Err(RequestError::Disk { .. }) => {}
@@ -87,19 +108,16 @@ impl Shared {
         offset: u64,
     ) -> Result<(ObjectInfo, Pieces), ReadError> {
         let content = wish.content;
-        let opened = self
-            .blocking(move |store| {
-                if store.check(&content)? {
-                    store.read(&content, offset)
-                } else {
-                    Err(BlobError::NotHere { content })
-                }
-            })
-            .await;
-        match opened {
-            Ok(reader) => {
-                let (object, (pieces, ahead)) = (*reader.info(), mpsc::channel(AHEAD_MAX));
-                background(self.clone().give_own(reader, offset, pieces));
+        let (pieces, ahead) = mpsc::channel(AHEAD_MAX);
+        match self.blocking(move |store| OwnCopy::open(store, &content, offset)).await {
+            Ok(OwnCopy::Short(object, rest)) => {
+                // The channel is empty, so that there is a place.
+                let _ = pieces.try_send(Ok(rest));
+                Ok((object, ahead))
+            }
+            Ok(OwnCopy::Long(reader)) => {
+                let object = *reader.info();
+                background(self.clone().give_own(*reader, offset, pieces));
                 Ok((object, ahead))
             }
             Err(error @ BlobError::PastEnd { .. }) => Err(ReadError::PastEnd(error)),
@@ -109,7 +127,7 @@ impl Shared {
                     let error = BlobError::PastEnd { content, length: relay.object.length, offset };
                     return Err(ReadError::PastEnd(error));
                 }
-                let (object, (pieces, ahead)) = (relay.object, mpsc::channel(AHEAD_MAX));
+                let object = relay.object;
                 background(relay.run(offset, pieces));
                 Ok((object, ahead))
             }
