@@ -719,8 +719,8 @@ def until_replicated(ring, lengths):
 
 
 def bytes_on_loopback():
-    with open("/sys/class/net/lo/statistics/rx_bytes") as counter:
-        return int(counter.read())
+    with open("/proc/net/dev") as counters:
+        return next(int(line.split()[1]) for line in counters if line.split()[0] == "lo:")
 
 
 def replace(ring, options):
@@ -730,17 +730,16 @@ def replace(ring, options):
     for i in range(options.rounds):
         numbers = sorted(ring.peers)
         killed = random.sample(numbers, 2)
+        before, begin = bytes_on_loopback(), time.monotonic()
         for number in killed:
             ring.peers.pop(number).kill()
         left = sorted(ring.peers)
-        settle(ring)
         here = {number: objects_of(ring.peers[number]) for number in left}
         lost = [content for content in lengths if not any(content in here[number] for number in left)]
         new = [number - 3 - i for number in killed]
         after = sorted(left + new)
         least = sum(length for content, length in lengths.items() for number in replicas(content, after)
                     if content not in here.get(number, ()))
-        before, begin = bytes_on_loopback(), time.monotonic()
         for number in new:
             ring.join(number, left[0])
         until_replicated(ring, {content: length for content, length in lengths.items() if content not in lost})

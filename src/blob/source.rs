@@ -167,13 +167,12 @@ impl Source {
     /// All bytes of a small file. After [`Source::hash`] only the bytes that were hashed are returned.
     ///
     /// # Errors
-    /// [`BlobError::Changed`]; [`BlobError::Io`]; [`BlobError::TooLong`] for a file that is longer than one piece.
+    /// [`BlobError::Changed`]; [`BlobError::Io`]; [`BlobError::TooLong`] for a file that is too long for a batch.
     pub fn whole(&self) -> Result<Bytes> {
-        if self.length() > limits::PIECE_BYTES as u64 {
+        if self.length() > limits::BATCHED_OBJECT_BYTES_MAX {
             return Err(BlobError::TooLong { length: self.length() });
         }
-        // A copy of its own length: the piece lies in a buffer of full length.
-        Ok(Bytes::copy_from_slice(&self.reader(0).read_piece()?))
+        self.reader(0).read_piece()
     }
 
     /// Reads the file from a byte on. After [`Source::hash`] or [`Source::identify`] only the bytes that were hashed are
@@ -277,8 +276,8 @@ impl SourceReader {
         self.catch_up()?;
         let length = self.source.seen.length;
         let left = length.saturating_sub(self.offset);
-        let mut buffer = Buffer::take();
-        let read = self.source.read_at(buffer.room(left), self.offset)?;
+        let mut buffer = Buffer::take(left);
+        let read = self.source.read_at(buffer.room(), self.offset)?;
         self.offset += read as u64;
         let piece = buffer.freeze(read);
         if read > 0 && self.check.as_mut().is_some_and(|check| !check.update(&piece, length)) {

@@ -404,8 +404,8 @@ impl ObjectReader {
             self.fill(&mut bytes, from)?;
             return Ok(bytes.into());
         }
-        let mut buffer = Buffer::take();
-        self.fill(buffer.room(length as u64), from)?;
+        let mut buffer = Buffer::take(length as u64);
+        self.fill(buffer.room(), from)?;
         Ok(buffer.freeze(length))
     }
 
