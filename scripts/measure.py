@@ -801,7 +801,7 @@ def scrub(ring, options):
     healed, quarantined = [], set()
     journal = os.path.join(ring.peers[146].dir, "journal")
     for _ in range(options.rounds):
-        # What is in the journal of a killed peer is put into its place again, over the rot.
+        # A killed peer puts the objects of its journal into their places again, over the rot.
         while os.listdir(journal):
             time.sleep(0.1)
         ring.peers[146].kill()
