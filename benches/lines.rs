@@ -16,6 +16,8 @@
 
 #[path = "../tests/support/line.rs"]
 mod line;
+#[path = "support/processor.rs"]
+mod processor;
 #[path = "support/quic.rs"]
 mod quic;
 
@@ -136,7 +138,7 @@ async fn send(how: &str, options: &Options) {
         path.lost_packets,
         path.sent_packets,
         path.congestion_events,
-        quic::cpu_seconds(),
+        processor::cpu_seconds(),
     );
 }
 
@@ -203,7 +205,7 @@ impl Tally {
     }
 
     fn print(&self) {
-        let (took, cpu) = (self.begun.elapsed().as_secs_f64(), quic::cpu_seconds());
+        let (took, cpu) = (self.begun.elapsed().as_secs_f64(), processor::cpu_seconds());
         println!(
             r#"{{"bytes":{},"took_s":{took:.3},"cpu_s":{cpu:.3},"by_second":{:?}}}"#,
             self.came, self.by_second

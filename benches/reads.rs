@@ -4,7 +4,10 @@
 //! which are one process here. `QUOIT_ROUNDS=10` takes more rounds.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+#[path = "support/processor.rs"]
+mod processor;
 
 use futures_util::{StreamExt as _, stream};
 use quoit::id::ContentId;
@@ -46,11 +49,11 @@ fn main() {
         let contents = store(&client, dir.path()).await;
         let mut rates: Vec<f64> = Vec::new();
         for _ in 0..rounds {
-            let (begin, before) = (Instant::now(), processor_time());
+            let (begin, before) = (Instant::now(), processor::cpu_seconds());
             read(&client, &contents).await;
-            let (took, used) = (begin.elapsed(), processor_time() - before);
+            let (took, used) = (begin.elapsed(), processor::cpu_seconds() - before);
             rates.push(READS as f64 / took.as_secs_f64());
-            let each = used.as_micros() as f64 / READS as f64;
+            let each = used * 1e6 / READS as f64;
             println!("{READS} reads: {took:?}, {each:.0} µs of processor time each");
         }
         rates.sort_by(f64::total_cmp);
@@ -92,13 +95,4 @@ async fn read(client: &Client, contents: &[ContentId]) {
             }
         })
         .await;
-}
-
-/// The processor time of this process.
-fn processor_time() -> Duration {
-    let used = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = used.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    // utime and stime, in ticks of a hundredth of a second.
-    let ticks: u64 = [11, 12].iter().filter_map(|at| fields.get(*at)?.parse::<u64>().ok()).sum();
-    Duration::from_millis(ticks * 10)
 }

@@ -4,6 +4,8 @@
 //! [`TransportSettings`]. Each side has a thread and a runtime of its own; nothing is hashed, and no disk is touched.
 //! With `QUOIT_BENCH_JSON=1` it runs one round of each and prints a line of JSON for it, for programs.
 
+#[path = "support/processor.rs"]
+mod processor;
 #[path = "support/quic.rs"]
 mod quic;
 
@@ -11,7 +13,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Instant;
 
 use bytes::Bytes;
-use quic::{cpu_seconds, runtime};
+use processor::cpu_seconds;
+use quic::runtime;
 use quoit::transport::TransportSettings;
 
 const BYTES: u64 = 1 << 30;

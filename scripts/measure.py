@@ -1053,15 +1053,6 @@ def tree(ring, options):
     asked = spread(ring, options)
     chance, first, again, back, costs = random.Random(), [], [], [], []
     last = list(ring.peers.values())[-1]
-
-    def timed_command(peer, *words):
-        begin = time.monotonic()
-        places = ["--data-dir", peer.dir, "--certs-dir", os.path.join(ring.root, "certs")]
-        done = subprocess.run([ring.bin, *words, *places], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        if done.returncode != 0:
-            sys.exit(f"{words}: {done.stderr}")
-        return time.monotonic() - begin
-
     for i in range(options.rounds):
         folder = os.path.join(ring.root, f"tree-{i}")
         for j in range(options.files):
@@ -1072,10 +1063,10 @@ def tree(ring, options):
         # A hash is remembered of a file that has not changed for two seconds.
         time.sleep(2.5)
         used = sum(peer.cpu_seconds() for peer in ring.peers.values())
-        first.append(options.files / timed_command(asked, "store", "-r", folder))
+        first.append(options.files / ring.command(asked, "store", "-r", folder)[0])
         costs.append((sum(peer.cpu_seconds() for peer in ring.peers.values()) - used) * 1000 / options.files)
-        again.append(timed_command(asked, "store", "-r", folder))
-        back.append(options.files / timed_command(last, "request", f"tree-{i}", "-o", os.path.join(ring.root, f"back-{i}")))
+        again.append(ring.command(asked, "store", "-r", folder)[0])
+        back.append(options.files / ring.command(last, "request", f"tree-{i}", "-o", os.path.join(ring.root, f"back-{i}"))[0])
     row(f"store -r, {options.files} files of 10 KiB, {options.peers} peers", first, "files/s")
     row("processor time of all peers", costs, "ms a file")
     row("store -r again", again, "s")

@@ -618,16 +618,13 @@ impl Index {
         self.undurable().records()
     }
 
-    /// Takes the records from the log that the file lacks: those that were written after its last sync.
+    /// Takes the records from the log that the file lacks: those that were written after its last sync. Where a full disk
+    /// has no room for them, a later commit writes them.
     ///
     /// # Errors
-    /// The errors of the disk; a full one is none.
+    /// The errors of the disk.
     fn take_from_log(&self) -> Result<()> {
-        let place = self.read(|tables| {
-            let numbers = tables.open_table(NUMBERS)?;
-            let number = |name| Ok::<_, redb::Error>(numbers.get(name)?.map(|row| row.value()));
-            Ok(number(LOG_FILE)?.zip(number(LOG_OFFSET)?))
-        })?;
+        let place = self.number(LOG_FILE)?.zip(self.number(LOG_OFFSET)?);
         // An index that is to be built anew takes all of the log, and one of an earlier program has all of it.
         let (true, Some((file, offset))) = (self.is_built()?, place) else { return Ok(()) };
         let mut undurable = Undurable { has_place: true, ..Undurable::default() };
@@ -640,18 +637,16 @@ impl Index {
             Ok(())
         })?;
         undurable.skipped = replayed.skipped;
-        if undurable.changes.is_empty() {
-            *self.undurable() = undurable;
-            return Ok(());
+        undurable.are_lost = !undurable.changes.is_empty();
+        if undurable.are_lost {
+            tracing::info!(records = undurable.changes.len(), ?replayed, "records came back from their log");
+            undurable.changes.push(Change::Logged(replayed.end));
         }
-        tracing::info!(records = undurable.changes.len(), ?replayed, "records came back from their log");
-        undurable.changes.push(Change::Logged(replayed.end));
-        undurable.are_lost = true;
         *self.undurable() = undurable;
         let layout = &self.layout;
-        match reserve::with_reserve(&layout.root, &*layout.disk, || self.submit([Change::Flush])) {
+        match reserve::with_reserve(&layout.root, &*layout.disk, || self.see_records()) {
             Err(error) if error.is_disk_full() => Ok(()),
-            made => made,
+            seen => seen,
         }
     }
 
@@ -664,18 +659,18 @@ impl Index {
         if are_lost { self.submit([Change::Flush]) } else { Ok(()) }
     }
 
-    /// The keys of the records that the opening took from the log. They are forgotten with [`Index::forget_replayed`].
+    /// The keys of the records that the opening took from the log, until [`Index::forget_replayed`].
     pub fn replayed(&self) -> Vec<Position> {
         self.undurable().replayed.iter().copied().collect()
     }
 
-    /// The number of bytes behind the index's place in the log that held no record at the opening.
-    pub fn bytes_without_record(&self) -> u64 {
-        self.undurable().skipped
-    }
-
     pub fn forget_replayed(&self) {
         self.undurable().replayed.clear();
+    }
+
+    /// The number of bytes that the opening found behind the index's place in the log, and that held no record.
+    pub fn bytes_without_record(&self) -> u64 {
+        self.undurable().skipped
     }
 
     fn undurable(&self) -> MutexGuard<'_, Undurable> {

@@ -148,12 +148,14 @@ impl Journal {
     ///
     /// # Errors
     /// [`BlobError::Sync`], which poisons the store; [`BlobError::Io`], also for a full disk; then none is appended.
-    pub fn append(&self, entries: &[Entry]) -> Result<Journaled<'_>> {
+    pub fn append<'e>(&self, entries: impl IntoIterator<Item = &'e Entry>) -> Result<Journaled<'_>> {
         let is_large = |state: &mut State| state.gathering.bytes.len() as u64 >= GROUP_BYTES_MAX;
         let state = self.changed.wait_while(self.lock(), is_large);
         let mut state = state.unwrap_or_else(PoisonError::into_inner);
-        entries.iter().for_each(|entry| entry.encode(&mut state.gathering.bytes));
-        state.gathering.contents.extend(entries.iter().map(|entry| entry.content));
+        for entry in entries {
+            entry.encode(&mut state.gathering.bytes);
+            state.gathering.contents.push(entry.content);
+        }
         state.gathering.appenders += 1;
         let group = state.outcome.clone();
         loop {

@@ -6,6 +6,7 @@
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
+use super::buffers::Buffer;
 use super::bulk::Cache;
 use super::change::Change;
 use super::disk::{Access, Disk, DiskFile, read_full_cached_at};
@@ -17,7 +18,7 @@ use super::store::Store;
 use crate::id::{ContentId, FileName};
 use crate::outboard::ChunkHasher;
 use crate::time::Timestamp;
-use crate::wire::{Link, limits};
+use crate::wire::Link;
 
 impl Store {
     /// Links a name to an object that is here, unless the name was linked or unlinked with a later clock.
@@ -278,18 +279,19 @@ fn copy(
     mut hasher: Option<ChunkHasher>,
 ) -> std::result::Result<Option<ContentId>, CopyError> {
     let to = disk.create(to).map_err(CopyError::Write)?;
-    let cache = Cache::for_length(from.stamp().map_err(CopyError::Read)?.length);
-    let mut piece = vec![0; limits::PIECE_BYTES];
+    let length = from.stamp().map_err(CopyError::Read)?.length;
+    let cache = Cache::for_length(length);
+    let mut piece = Buffer::take(length.max(1));
     let mut offset = 0;
     loop {
-        let read = read_full_cached_at(from, &mut piece, offset, cache).map_err(CopyError::Read)?;
+        let read = read_full_cached_at(from, piece.room(), offset, cache).map_err(CopyError::Read)?;
         if read == 0 {
             return Ok(hasher.map(|hasher| hasher.finish().0));
         }
         if let Some(hasher) = &mut hasher {
-            hasher.update(&piece[..read]);
+            hasher.update(&piece.room()[..read]);
         }
-        let mut pieces = [IoSlice::new(&piece[..read])];
+        let mut pieces = [IoSlice::new(&piece.room()[..read])];
         to.write_pieces_at(&mut pieces, offset, cache).map_err(CopyError::Write)?;
         offset += read as u64;
     }

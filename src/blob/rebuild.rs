@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::buffers::Buffer;
 use super::bulk::Cache;
 use super::change::Change;
 use super::disk::{Access, DiskFile, Stamp, read_full_at, read_full_cached_at};
@@ -265,13 +266,15 @@ pub(super) fn hash_file(
     hashed: &AtomicU64,
 ) -> Result<(ContentId, Outboard)> {
     let mut hasher = ChunkHasher::default();
-    let mut piece = vec![0; limits::PIECE_BYTES];
-    let cache = Cache::for_length(file.stamp().during("read", path)?.length);
+    let length = file.stamp().during("read", path)?.length;
+    let cache = Cache::for_length(length);
+    // A file that has grown from nothing is read as well.
+    let mut piece = Buffer::take(length.max(1));
     loop {
         hashed.store(hasher.offset(), Ordering::Relaxed);
-        match read_full_cached_at(file, &mut piece, hasher.offset(), cache).during("read", path)? {
+        match read_full_cached_at(file, piece.room(), hasher.offset(), cache).during("read", path)? {
             0 => return Ok(hasher.finish()),
-            read => hasher.update(&piece[..read]),
+            read => hasher.update(&piece.room()[..read]),
         }
     }
 }

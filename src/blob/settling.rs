@@ -53,7 +53,10 @@ impl Store {
     }
 
     /// Appends objects to the journal; durable on return. If the journal is full, it is settled first.
-    pub(super) fn journal_objects(&self, entries: &[Entry]) -> Result<Journaled<'_>> {
+    pub(super) fn journal_objects<'e>(
+        &self,
+        entries: impl IntoIterator<Item = &'e Entry>,
+    ) -> Result<Journaled<'_>> {
         while self.journal().is_full() {
             self.settle_journal()?;
         }

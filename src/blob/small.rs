@@ -72,8 +72,7 @@ impl Store {
         if coming.is_empty() {
             return results;
         }
-        let entries: Vec<Entry> = coming.iter().map(|object| object.entry.clone()).collect();
-        let journaled = match self.journal_objects(&entries) {
+        let journaled = match self.journal_objects(coming.iter().map(|object| &object.entry)) {
             Ok(journaled) => journaled,
             Err(error) => {
                 self.fail(&mut results, &coming, error);
@@ -81,12 +80,12 @@ impl Store {
             }
         };
         let mut placed = Vec::with_capacity(coming.len());
-        for (object, entry) in coming.into_iter().zip(entries) {
-            match self.place_journaled(&entry) {
+        for object in coming {
+            match self.place_journaled(&object.entry) {
                 Ok(stamp) => {
-                    self.checks().note(entry.content, stamp, self.now());
+                    self.checks().note(object.entry.content, stamp, self.now());
                     // Another peer counts on this copy from now on.
-                    self.uses().promised(&entry.content);
+                    self.uses().promised(&object.entry.content);
                     placed.push(object);
                 }
                 Err(error) => {

@@ -36,7 +36,7 @@ pub struct Source {
     given: Arc<AtomicBool>,
 }
 
-/// Where the bytes of a source are.
+/// A source holds its file open, or the bytes of a small one.
 #[derive(Debug, Clone)]
 enum Held {
     File(Arc<File>),
@@ -102,10 +102,9 @@ impl Source {
         if self.seen.length > limits::BATCHED_OBJECT_BYTES_MAX {
             return Ok(self);
         }
-        let mut bytes = vec![0; self.seen.length as usize];
-        self.read_at(&mut bytes, 0)?;
+        let bytes = self.piece_at(0)?;
         self.check()?;
-        Ok(Source { held: Held::Memory(bytes.into()), ..self })
+        Ok(Source { held: Held::Memory(bytes), ..self })
     }
 
     /// A file that was hashed while it was written, and has not changed since.
@@ -150,11 +149,10 @@ impl Source {
     /// [`BlobError::Changed`] when the file was written to since it was opened; [`BlobError::Io`].
     pub fn hash(&self, on_progress: &mut dyn FnMut(u64)) -> Result<(ObjectInfo, Outboard)> {
         let mut hasher = ChunkHasher::default();
-        let mut piece = vec![0; limits::PIECE_BYTES];
         while hasher.offset() < self.seen.length {
-            let read = self.read_at(&mut piece, hasher.offset())?;
-            hasher.update(&piece[..read]);
-            on_progress(read as u64);
+            let piece = self.piece_at(hasher.offset())?;
+            hasher.update(&piece);
+            on_progress(piece.len() as u64);
         }
         self.check()?;
         let (content, outboard) = hasher.finish();
@@ -203,20 +201,16 @@ impl Source {
         if looks_the_same(&Stamp::of(&metadata), &self.seen) { Ok(()) } else { Err(self.changed()) }
     }
 
-    /// Fills the piece as far as the file reached when it was opened.
-    fn read_at(&self, piece: &mut [u8], offset: u64) -> Result<usize> {
-        let left = self.seen.length.saturating_sub(offset);
-        let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
+    /// The bytes from this offset on, at most [`limits::PIECE_BYTES`], as far as the file reached when it was opened.
+    fn piece_at(&self, offset: u64) -> Result<Bytes> {
         let file = match &self.held {
+            Held::Memory(bytes) => return Ok(bytes.slice(bytes.len().min(offset as usize)..)),
             Held::File(file) => file,
-            Held::Memory(bytes) => {
-                let rest = bytes.get(offset as usize..).unwrap_or_default();
-                piece[..wanted].copy_from_slice(&rest[..wanted]);
-                return Ok(wanted);
-            }
         };
-        match file.read_exact_at(&mut piece[..wanted], offset) {
-            Ok(()) => Ok(wanted),
+        let mut buffer = Buffer::take(self.seen.length.saturating_sub(offset));
+        let wanted = buffer.room().len();
+        match file.read_exact_at(buffer.room(), offset) {
+            Ok(()) => Ok(buffer.freeze(wanted)),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(self.changed()),
             Err(error) => Err(error).during("read", &self.path),
         }
@@ -275,12 +269,9 @@ impl SourceReader {
     pub fn read_piece(&mut self) -> Result<Bytes> {
         self.catch_up()?;
         let length = self.source.seen.length;
-        let left = length.saturating_sub(self.offset);
-        let mut buffer = Buffer::take(left);
-        let read = self.source.read_at(buffer.room(), self.offset)?;
-        self.offset += read as u64;
-        let piece = buffer.freeze(read);
-        if read > 0 && self.check.as_mut().is_some_and(|check| !check.update(&piece, length)) {
+        let piece = self.source.piece_at(self.offset)?;
+        self.offset += piece.len() as u64;
+        if !piece.is_empty() && self.check.as_mut().is_some_and(|check| !check.update(&piece, length)) {
             return Err(self.source.changed());
         }
         if self.offset >= length {
@@ -292,13 +283,12 @@ impl SourceReader {
     /// Checks the bytes before a reader that begins within a chunk, or a file, too.
     fn catch_up(&mut self) -> Result<()> {
         let (Some(check), length) = (&mut self.check, self.source.seen.length) else { return Ok(()) };
-        let mut piece = Vec::new();
         while self.offset < length
             && let Some(behind) = self.offset.checked_sub(check.offset()).filter(|behind| *behind > 0)
         {
-            piece.resize(behind.min(limits::PIECE_BYTES as u64) as usize, 0);
-            let read = self.source.read_at(&mut piece, check.offset())?;
-            if !check.update(&piece[..read], length) {
+            let mut piece = self.source.piece_at(check.offset())?;
+            piece.truncate(usize::try_from(behind).unwrap_or(usize::MAX));
+            if !check.update(&piece, length) {
                 return Err(self.source.changed());
             }
         }

@@ -39,7 +39,7 @@ pub struct PutOrder<E: Env> {
     pub object: ObjectInfo,
     /// The source of its bytes.
     pub origin: Arc<E::Origin>,
-    /// The bytes of the object. Without them, they are read from the origin.
+    /// The bytes of the object. Without them, they are read from the origin, unless the object is here.
     pub bytes: Option<E::Piece>,
 }
 
@@ -132,17 +132,21 @@ async fn store_together<E: Env>(env: &Arc<E>, orders: &[BatchOrder<E>]) -> Vec<O
     stored
 }
 
-/// Puts together what can be: `None` for all that has to be put alone. That is also what is here already: its bytes may
-/// not be needed.
+/// Puts together what can be: `None` for all that has to be put alone. That is also what came without bytes and is here
+/// already: its bytes may not be needed.
 async fn put_together<E: Env>(env: &Arc<E>, orders: &[PutOrder<E>], wait: Wait) -> Vec<Option<()>> {
     let mut done = vec![None; orders.len()];
     if !env.laws().owner_looked_up_again {
         return done;
     }
     let Ok(wanted) = copies_wanted(env, wait).await else { return done };
-    let here = env.held_infos(orders.iter().map(|order| order.object.content).collect()).await;
-    let absent = orders.iter().zip(here).enumerate().filter(|(_, (_, here))| here.is_none());
-    let offered = absent.map(|(index, (PutOrder { object, origin, bytes }, _))| Candidate {
+    let without_bytes = orders.iter().filter(|order| order.bytes.is_none());
+    let here = env.held_infos(without_bytes.map(|order| order.object.content).collect()).await;
+    let mut here = here.into_iter();
+    let goes = |order: &PutOrder<E>| order.bytes.is_some() || here.next().flatten().is_none();
+    let going: Vec<bool> = orders.iter().map(goes).collect();
+    let going = orders.iter().enumerate().filter(|(index, _)| going[*index]);
+    let offered = going.map(|(index, PutOrder { object, origin, bytes })| Candidate {
         index,
         object: *object,
         name: None,

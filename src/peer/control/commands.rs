@@ -11,7 +11,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::id::FileName;
-use crate::peer::api::{Failure, Progress, RangeReport, ReadError, RequestReport, StoreOptions, Wait};
+use crate::peer::api::{
+    Failure, Progress, RangeReport, ReadError, RequestReport, StoreError, StoreOptions, Wait,
+};
 use crate::peer::flows::relay::Pieces;
 use crate::peer::flows::store::{Offered, Origin, content_name};
 use crate::peer::shared::Shared;
@@ -62,11 +64,7 @@ impl Shared {
                 let options = options(wait, timeout_ms);
                 let stored = self.store_files_of(&client, files, &options);
                 let stored = while_heard(stream, &idle, stored).await?;
-                let told = stored.into_iter().map(|stored| match stored {
-                    Ok(report) => ClientReply::Stored(report),
-                    Err(error) => ClientReply::NotStored(error.into()),
-                });
-                list(stream, told, ClientReply::End).await
+                list_stored(stream, stored, ClientReply::Stored).await
             }
             ClientRequest::PutBatch { objects, wait, timeout_ms } => {
                 if !is_batch(objects.iter().copied()) {
@@ -76,11 +74,7 @@ impl Shared {
                 let options = options(wait, timeout_ms);
                 let put = self.put_objects_of(&client, objects, &options);
                 let put = while_heard(stream, &idle, put).await?;
-                let told = put.into_iter().map(|put| match put {
-                    Ok(()) => ClientReply::Placed,
-                    Err(error) => ClientReply::NotStored(error.into()),
-                });
-                list(stream, told, ClientReply::End).await
+                list_stored(stream, put, |()| ClientReply::Placed).await
             }
             ClientRequest::Request { wanted, keep } => {
                 let progress = Arc::new(Progress::default());
@@ -380,6 +374,19 @@ async fn list(
     stream.reply(&last).await?;
     stream.finish_send();
     Ok(())
+}
+
+/// Tells the results of a command with many small files, in their order.
+async fn list_stored<T>(
+    stream: &mut CommandStream,
+    results: Vec<Result<T, StoreError>>,
+    told: impl Fn(T) -> ClientReply,
+) -> Result<(), StreamError> {
+    let replies = results.into_iter().map(|result| match result {
+        Ok(stored) => told(stored),
+        Err(error) => ClientReply::NotStored(error.into()),
+    });
+    list(stream, replies, ClientReply::End).await
 }
 
 const TOO_MANY_FILES: &str = "so many files are not stored with one command";

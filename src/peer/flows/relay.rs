@@ -39,7 +39,7 @@ pub(in crate::peer) struct Relay {
 
 /// This peer's own copy of an object, opened at some byte.
 enum OwnCopy {
-    /// It is so short that one piece is all that is left of it.
+    /// A short object, and its bytes from there on, as one piece.
     Short(ObjectInfo, Bytes),
     Long(Box<ObjectReader>),
 }

@@ -9,7 +9,7 @@ use super::beneath::Beneath;
 use super::compare::amount;
 use super::identify::{Identified, in_short, open};
 use super::peer::TreePeer;
-use crate::blob::{BlobError, KnownFiles, Source, Stamp};
+use crate::blob::{BlobError, Source, Stamp};
 use crate::peer::api::{Progress, StoreError, TreeOptions};
 use crate::peer::control::many::{AT_ONCE_MAX, Room};
 use crate::peer::flows::store::forget;
@@ -32,8 +32,7 @@ pub(super) async fn put_all(
     let beneath = spawn_blocking(move || Beneath::open(&folder)).await.map_err(unreadable)?;
     progress.begin(0, lacking.iter().map(|(_, object)| object.length).sum());
     progress.begin_objects(lacking.len() as u64);
-    let known = peer.known_files(&options.store).await;
-    let putting = Putting { peer, root, beneath: Arc::new(beneath), known, options, progress };
+    let putting = Putting { peer, root, beneath: Arc::new(beneath), options, progress };
     let put = |(entry, object): (&TreeEntry, ObjectInfo)| Put {
         path: entry.path.clone(),
         stamp: now.stamps.get(&entry.path).copied(),
@@ -61,15 +60,15 @@ struct Put {
 
 /// Divides small files into commands.
 fn batches(puts: Vec<Put>) -> Vec<Vec<Put>> {
-    let (mut batches, mut room) = (vec![Vec::new()], Room::default());
+    let (mut batches, mut room): (Vec<Vec<Put>>, _) = (Vec::new(), Room::default());
     for put in puts {
-        if !room.takes(&put.object, 0) {
-            room = Room::default();
-            room.takes(&put.object, 0);
-            batches.push(Vec::new());
-        }
-        if let Some(batch) = batches.last_mut() {
-            batch.push(put);
+        match batches.last_mut() {
+            Some(batch) if room.takes(&put.object, 0) => batch.push(put),
+            _ => {
+                room = Room::default();
+                room.takes(&put.object, 0);
+                batches.push(vec![put]);
+            }
         }
     }
     batches
@@ -80,7 +79,6 @@ struct Putting<'a> {
     peer: TreePeer<'a>,
     root: &'a Path,
     beneath: Arc<Beneath>,
-    known: Option<Arc<KnownFiles>>,
     options: &'a TreeOptions,
     progress: &'a Progress,
 }
@@ -139,7 +137,8 @@ impl Putting<'_> {
         put: Result<(), StoreError>,
     ) -> Result<Option<ObjectInfo>, StoreError> {
         if let Err(error) = put {
-            forget(self.known.clone().map(|known| (known, *source.stamp()))).await;
+            let known = self.peer.known_files(&self.options.store).await;
+            forget(known.map(|known| (known, *source.stamp()))).await;
             return Err(error);
         }
         self.progress.advance(object.length);
