@@ -99,10 +99,8 @@ fn kind_of(kept_as: KeptAs) -> Kind {
     }
 }
 
-/// Marks an object that is already here as belonging here, under these names, and renews its lease. Returns whether it
-/// is here.
-/// Marks an object that is already here as belonging here, under these names. A link that cannot be made leaves it as it
-/// is. True if the object is still here.
+/// Marks an object that is already here as belonging here, under these names, and renews its lease. A link that cannot be
+/// made leaves it as it is. True if the object is still here.
 ///
 /// # Errors
 /// The error of the index.
@@ -110,10 +108,10 @@ pub(crate) fn keep_linked(
     store: &Store,
     content: ContentId,
     links: &[Link],
-    now_unix_ms: u64,
+    leased_unix_ms: u64,
 ) -> Result<bool, BlobError> {
     // With its lease renewed, the object is not freed from here on.
-    store.renew_leases(vec![content], now_unix_ms)?;
+    store.renew_leases(vec![content], leased_unix_ms)?;
     let is_here = store.promote(&content)?;
     if is_here && let Err(error) = links.iter().try_for_each(|link| store.link(link, content)) {
         tracing::warn!(%content, %error, "its names are not linked here");

@@ -16,7 +16,8 @@ use crate::id::{ContentId, FileName, KeyRange, Position, SetDigest};
 use crate::names::{Absence, Bygones, NameHistory, NameTerms};
 use crate::outboard::{Chain, Outboard};
 use crate::replica::{
-    Agreements, Arrivals, DiskRoom, Grants, Holdings, LeaseTerms, NoRoom, Presence, RoomWord, TakeOver,
+    Agreements, Arrivals, DiskRoom, Grants, Holdings, LeaseSchedule, LeaseTerms, NoRoom, Presence, RoomWord,
+    TakeOver,
 };
 use crate::time::{Moment, Timestamp};
 use crate::wire::{
@@ -531,6 +532,15 @@ pub trait Env: Hops {
 
     /// The times of leases.
     fn lease_terms(&self) -> LeaseTerms;
+
+    /// When this peer renews leases and frees objects.
+    fn lease_schedule(&self) -> MutexGuard<'_, LeaseSchedule>;
+
+    /// The date of a lease that this peer renews now, in milliseconds since the Unix epoch.
+    fn lease_date(&self) -> u64 {
+        let ring_ms = self.ring_ms();
+        self.lease_schedule().date(ring_ms)
+    }
 
     /// At most `max` names that are kept here, after this key, each with its history; `None` for one that cannot be read.
     ///

@@ -12,13 +12,13 @@ use super::renew::renew;
 use super::trees::renew_tree;
 use crate::chord::PhaseKind;
 use crate::id::ContentId;
-use crate::replica::{KeptRange, LeaseSchedule, replicas};
+use crate::replica::{KeptRange, replicas};
 use crate::wire::limits::REFERENCES_PER_MESSAGE_MAX;
 use crate::wire::{Entry, Reference, StorageReply, StorageRequest};
 
 /// Renews leases, and frees what nothing refers to, as long as the peer runs.
 pub async fn keep_leases<E: Env>(env: Arc<E>) {
-    let (terms, mut schedule) = (env.lease_terms(), LeaseSchedule::default());
+    let terms = env.lease_terms();
     loop {
         env.sleep_until(env.now() + terms.tick()).await;
         let view = env.view();
@@ -26,9 +26,9 @@ pub async fn keep_leases<E: Env>(env: Arc<E>) {
         let whole = view.away().next().is_none();
         // The schedule must see the values that count below: a later time may have jumped, a later range have grown.
         let (now_ms, kept) = (env.ring_ms(), KeptRange::of(&view, env.copies()));
-        let due = schedule.look(env.now(), now_ms, kept, (active, whole), &terms);
+        let due = env.lease_schedule().look(env.now(), now_ms, kept, (active, whole), &terms);
         if due.renew && !renew_all(&env, due.of_all_kept).await {
-            schedule.renew_again();
+            env.lease_schedule().renew_again();
         }
         if due.free {
             free_lapsed(&env, now_ms, &kept).await;
@@ -44,7 +44,7 @@ pub async fn answer_renew<E: Env>(env: &Arc<E>, references: Vec<Reference>) -> R
     if references.len() > REFERENCES_PER_MESSAGE_MAX {
         return Err(format!("at most {REFERENCES_PER_MESSAGE_MAX} references are renewed at a time"));
     }
-    env.renew_leases(references, env.ring_ms()).await?;
+    env.renew_leases(references, env.lease_date()).await?;
     Ok(StorageReply::Noted)
 }
 

@@ -9,6 +9,8 @@
 //! - A peer frees nothing before it has seen the whole ring, with no member away, for two periods: each owner of names has
 //!   renewed by then, whatever the clocks say.
 //! - A lease that is dated in the future counts from now on.
+//! - A renewal is dated no earlier than the last look at the leases. Between two looks a peer's view of the ring's time
+//!   may go back and come forward again, and no look sees a jump.
 //! - A peer whose range grows frees nothing for two periods: nobody has renewed the leases of the copies that it has of the
 //!   new part by chance.
 //! - A peer that sees the ring's time jump frees nothing for two periods, and renews at once: by the new time, every lease
@@ -117,6 +119,11 @@ impl LeaseSchedule {
         }
         let free = self.whole_since.is_some_and(|since| now.since(since) >= terms.period * 2);
         LeasesDue { renew, of_all_kept, free }
+    }
+
+    /// The date of a lease that is renewed while the ring's time is `ring_ms`, both in milliseconds since the Unix epoch.
+    pub fn date(&self, ring_ms: u64) -> u64 {
+        self.looked.map_or(ring_ms, |(_, looked_ms)| looked_ms.max(ring_ms))
     }
 
     /// Notes that a renewal did not reach all replicas: it is made again at the next look.
@@ -280,6 +287,16 @@ mod tests {
         }
         let drifted = looked_at(&mut schedule, at(3), 3 * DAY + 3 * hour, true, true);
         assert_eq!(drifted, (true, true), "a clock that drifts by an hour a day has not jumped");
+    }
+
+    /// Found by a plan: a clock was an hour behind between two looks, and right at both; the lease that was renewed meanwhile
+    /// lapsed a second later.
+    #[test]
+    fn a_renewal_is_dated_no_earlier_than_the_last_look() {
+        let mut schedule = LeaseSchedule::default();
+        assert_eq!(schedule.date(5 * DAY), 5 * DAY);
+        looked(&mut schedule, at(10), true, true);
+        assert_eq!([9, 10, 11].map(|day| schedule.date(day * DAY)), [10, 10, 11].map(|day| day * DAY));
     }
 
     #[test]

@@ -185,6 +185,12 @@ const ONCE_FAILED: &[(u64, &str)] = &[
          144.307 unpin 3 at 3; 152.264 restore 2@1 at 2; 181.086 store 0 at 5; \
          317.399 split 2 3 | 1 4 5 7 8 | 0 6 9; 334.628 resume 6",
     ),
+    // A peer whose clock was an hour behind between two looks at its leases renewed one, and freed the object a second later.
+    (
+        587,
+        "ring 4 r 2 drift 0; 12.365 pause 2; 42.391 evict at 0; 43.151 store 4 at 0; 69.767 clock 2 by -3600; \
+         74.508 store 5 at 0; 76.722 request 4 at 2",
+    ),
     // A leaver that was stopped, and asked whether it was still counted when it wanted to go, never went.
     (
         69,

@@ -24,7 +24,7 @@ use crate::peer::api::PeerEvent;
 use crate::peer::ring::message::ActorMessage;
 use crate::peer::shared::Shared;
 use crate::replica::{
-    Agreements, Arrivals, DiskRoom, Grants, Holdings, LeaseTerms, NoRoom, RoomWord, TakeOver,
+    Agreements, Arrivals, DiskRoom, Grants, Holdings, LeaseSchedule, LeaseTerms, NoRoom, RoomWord, TakeOver,
 };
 use crate::shelf;
 use crate::time::{Moment, Timestamp};
@@ -383,8 +383,8 @@ impl Env for Shared {
     }
 
     async fn keep_linked(self: &Arc<Self>, content: ContentId, links: Vec<Link>) -> Result<bool, BlobError> {
-        let now = self.ring.ring_ms();
-        self.blocking(move |store| shelf::keep_linked(store, content, &links, now)).await
+        let leased = self.lease_date();
+        self.blocking(move |store| shelf::keep_linked(store, content, &links, leased)).await
     }
 
     async fn keep_batch(
@@ -480,6 +480,10 @@ impl Env for Shared {
 
     fn lease_terms(&self) -> LeaseTerms {
         LeaseTerms::default()
+    }
+
+    fn lease_schedule(&self) -> MutexGuard<'_, LeaseSchedule> {
+        self.flows.lease_schedule()
     }
 
     async fn histories_after(

@@ -17,7 +17,7 @@ use crate::files::{Rates, Transfers};
 use crate::id::ContentId;
 use crate::names::{Absence, Bygones};
 use crate::peer::api::LeaveReport;
-use crate::replica::{Agreements, Arrivals, Grants, NoRoom, RoomWord, TakeOver};
+use crate::replica::{Agreements, Arrivals, Grants, LeaseSchedule, NoRoom, RoomWord, TakeOver};
 
 /// The state that the flows of one peer share.
 #[derive(Default)]
@@ -62,6 +62,8 @@ pub(in crate::peer) struct FlowState {
     room_word: Mutex<RoomWord>,
     /// The permissions to free a copy that this peer gave, as the owner of an object.
     grants: Mutex<Grants>,
+    /// When this peer renews leases and frees objects.
+    lease_schedule: Mutex<LeaseSchedule>,
     /// How long a copy that is one too many stays while there is room.
     pub surplus_wait: Duration,
     /// Allows one departure at a time.
@@ -102,6 +104,11 @@ impl FlowState {
     /// The permissions to free a copy that this peer gave, as the owner of an object.
     pub(in crate::peer) fn grants(&self) -> MutexGuard<'_, Grants> {
         self.grants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When this peer renews leases and frees objects.
+    pub(in crate::peer) fn lease_schedule(&self) -> MutexGuard<'_, LeaseSchedule> {
+        self.lease_schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The ranges that this peer takes over in its present incarnation.

@@ -23,7 +23,7 @@ use crate::id::{ContentId, FileName, KeyRange, Position, SetDigest};
 use crate::names::{Absence, Bygones, NameHistory, NameTerms};
 use crate::outboard::{Chain, Outboard};
 use crate::replica::{
-    Agreements, Arrivals, DiskRoom, Grants, Holdings, LeaseTerms, NoRoom, RoomWord, TakeOver,
+    Agreements, Arrivals, DiskRoom, Grants, Holdings, LeaseSchedule, LeaseTerms, NoRoom, RoomWord, TakeOver,
 };
 use crate::time::{Moment, Timestamp};
 use crate::wire::{
@@ -379,8 +379,8 @@ impl Env for Keeper {
 
     async fn keep_linked(self: &Arc<Self>, content: ContentId, links: Vec<Link>) -> Result<bool, Failure> {
         self.disk_call().await;
-        let now = self.unix_ms();
-        self.disk.lock().keep_linked(content, &links, now)
+        let leased = self.lease_date();
+        self.disk.lock().keep_linked(content, &links, leased)
     }
 
     fn begin_freeing(&self, content: &ContentId) -> Option<Intention> {
@@ -458,6 +458,10 @@ impl Env for Keeper {
 
     fn lease_terms(&self) -> LeaseTerms {
         self.settings.leases
+    }
+
+    fn lease_schedule(&self) -> MutexGuard<'_, LeaseSchedule> {
+        self.lease_schedule.lock()
     }
 
     async fn histories_after(

@@ -22,7 +22,7 @@ use crate::chord::View;
 use crate::files::{Clock as _, Laws, Rates, Transfers, timeout};
 use crate::id::{ContentId, Position};
 use crate::names::{Absence, Bygones, RingClock};
-use crate::replica::{Agreements, Arrivals, Grants, Ledger, NoRoom, RoomWord, TakeOver};
+use crate::replica::{Agreements, Arrivals, Grants, LeaseSchedule, Ledger, NoRoom, RoomWord, TakeOver};
 use crate::time::{Moment, Timestamp};
 use crate::wire::Revocation;
 
@@ -66,6 +66,8 @@ pub(super) struct Keeper {
     pub(super) room_word: Lock<RoomWord>,
     /// The permissions to free a copy that this peer gave as an owner.
     pub(super) grants: Lock<Grants>,
+    /// When this peer renews leases and frees objects.
+    pub(super) lease_schedule: Lock<LeaseSchedule>,
     /// The announced holders of objects, with their incarnations.
     pub(super) holders: Lock<BTreeMap<ContentId, BTreeMap<Position, u64>>>,
     /// The offset of this peer's wall clock from the true time, in milliseconds.
@@ -122,6 +124,7 @@ impl Keeper {
             no_room: Lock::default(),
             room_word: Lock::default(),
             grants: Lock::default(),
+            lease_schedule: Lock::default(),
             holders: Lock::default(),
             clock_offset_ms: Lock::new(0),
             returning: Lock::default(),
