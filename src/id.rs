@@ -186,6 +186,13 @@ impl ContentId {
         ContentId(sha256(bytes))
     }
 
+    /// The content id of these bytes, one part behind the other.
+    pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> ContentId {
+        let mut hasher = Sha256::new();
+        parts.into_iter().for_each(|part| hasher.update(part));
+        ContentId(hasher.finalize().into())
+    }
+
     /// The content id as a key: the point where the file belongs.
     pub fn key(&self) -> Position {
         Position(self.0)

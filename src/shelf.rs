@@ -92,6 +92,22 @@ pub(crate) fn keep_batch(
     store.keep_small(batch, kind_of(kept_as))
 }
 
+/// All bytes of those of these objects that are here and small, in their order, each checked; `most_bytes` bytes at most.
+/// `None` for the others.
+pub(crate) fn read_small(store: &Store, contents: &[ContentId], most_bytes: u64) -> Vec<Option<Bytes>> {
+    let mut left = most_bytes;
+    let mut read = |content: &ContentId| -> Option<Bytes> {
+        let mut reader = store.check(content).ok()?.then(|| store.read(content, 0).ok()).flatten()?;
+        let length = reader.info().length;
+        if length > limits::BATCHED_OBJECT_BYTES_MAX.min(left) {
+            return None;
+        }
+        left -= length;
+        reader.read_piece().ok()
+    };
+    contents.iter().map(&mut read).collect()
+}
+
 fn kind_of(kept_as: KeptAs) -> Kind {
     match kept_as {
         KeptAs::Replica => Kind::Replica,

@@ -15,6 +15,8 @@
 //! | `evidence` | what wrong chunks prove, and of whom |
 //! | `fetch` | the holders of one object: which are asked, and what is held against them |
 //! | `free` | frees copies that are one too many |
+//! | `gather` | many small objects from their replicas in one exchange |
+//! | `groups` | many items by the owners of their keys |
 //! | `find` | finds owners and replicas |
 //! | `in_order` | an object from one holder after the other |
 //! | `many` | an object from many holders at once |
@@ -65,6 +67,8 @@ mod evidence;
 mod fetch;
 mod find;
 mod free;
+mod gather;
+mod groups;
 mod history;
 mod in_order;
 mod laws;
@@ -113,6 +117,7 @@ pub use free::{
     NotEvicted, NotFreed, answer_may_free, answer_vouch, evict, free_copy, free_surplus, hear_freed,
     tell_of_evicted,
 };
+pub use gather::{gather, serve_batch};
 pub use history::{Versions, answer_history, versions_of};
 pub use laws::Laws;
 pub use leases::{answer_renew, keep_leases};

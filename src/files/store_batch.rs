@@ -13,6 +13,7 @@ use super::batch_names::write_records;
 use super::bytes::{Piece as _, Reader as _};
 use super::env::Env;
 use super::find::find;
+use super::groups::{Group, Grouped, groups};
 use super::naming::target_of;
 use super::progress::Progress;
 use super::quorum::{StoreFailure, copies_wanted};
@@ -21,8 +22,8 @@ use super::store::{Order, Stored, put, store};
 use super::wait::Together;
 use crate::id::{ContentId, FileName, Position};
 use crate::names::NameEdit;
-use crate::replica::{Copies, CopiesWanted, Found};
-use crate::wire::limits::{BATCH_BYTES_MAX, BATCH_OBJECTS_MAX, BATCHED_OBJECT_BYTES_MAX};
+use crate::replica::{Copies, CopiesWanted};
+use crate::wire::limits::BATCHED_OBJECT_BYTES_MAX;
 use crate::wire::{BatchMissing, Link, Missing, ObjectInfo, StorageReply, StoreRole, Wait};
 
 /// One of many stores, and its bytes, if they are at hand already.
@@ -121,7 +122,7 @@ async fn store_together<E: Env>(env: &Arc<E>, orders: &[BatchOrder<E>]) -> Vec<O
         Some(Named { index: item.index, object, name: link?.name, copies })
     });
     let mut named = Together::new();
-    for group in groups(env, durable.collect(), |named: &Named| named.name.key()).await {
+    for group in groups(env, durable.collect(), 0).await {
         named.add(name_group(env, group, wanted));
     }
     while let Some(group) = named.next().await {
@@ -164,7 +165,7 @@ async fn put_together<E: Env>(env: &Arc<E>, orders: &[PutOrder<E>], wait: Wait) 
 /// Gives the objects to their owners. Returns those of which enough copies are durable.
 async fn copy_all<E: Env>(env: &Arc<E>, items: Vec<Item<E>>, wanted: CopiesWanted) -> Vec<(Item<E>, Copies)> {
     let mut copying = Together::new();
-    for group in groups(env, items, |item| item.batched.object.content.key()).await {
+    for group in groups(env, items, 0).await {
         copying.add(copy_group(env, group, wanted));
     }
     let mut durable = Vec::new();
@@ -241,58 +242,21 @@ async fn read<E: Env>(env: &Arc<E>, origin: &E::Origin, object: ObjectInfo) -> O
     Some(bytes)
 }
 
-/// Items whose keys have one owner, within the bounds of a batch.
-struct Group<T> {
-    found: Found,
-    items: Vec<T>,
-}
-
-/// Divides items by the owners of their keys. Items whose owner is not found are left out.
-async fn groups<E: Env, T>(env: &Arc<E>, items: Vec<T>, key: impl Fn(&T) -> Position) -> Vec<Group<T>>
-where
-    T: Weighed,
-{
-    let mut groups: Vec<Group<T>> = Vec::new();
-    let mut owners: Vec<Found> = Vec::new();
-    for item in items {
-        let key = key(&item);
-        let known = owners.iter().find(|found| found.owns(&key)).cloned();
-        let found = match known {
-            Some(found) => found,
-            None => match find(env, key, 0).await {
-                Ok(found) => {
-                    owners.push(found.clone());
-                    found
-                }
-                Err(_) => continue,
-            },
-        };
-        let takes = |group: &&mut Group<T>| {
-            let bytes: u64 = group.items.iter().map(Weighed::bytes).sum();
-            group.found.owner.position == found.owner.position
-                && group.items.len() < BATCH_OBJECTS_MAX
-                && bytes + item.bytes() <= BATCH_BYTES_MAX
-        };
-        match groups.iter_mut().find(takes) {
-            Some(group) => group.items.push(item),
-            None => groups.push(Group { found, items: vec![item] }),
-        }
+impl<E: Env> Grouped for Item<E> {
+    fn key(&self) -> Position {
+        self.batched.object.content.key()
     }
-    groups
-}
 
-/// The weight of an item in a batch.
-trait Weighed {
-    fn bytes(&self) -> u64;
-}
-
-impl<E: Env> Weighed for Item<E> {
     fn bytes(&self) -> u64 {
         self.batched.object.length
     }
 }
 
-impl Weighed for Named {
+impl Grouped for Named {
+    fn key(&self) -> Position {
+        self.name.key()
+    }
+
     /// Only the name goes on.
     fn bytes(&self) -> u64 {
         0

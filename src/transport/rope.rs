@@ -18,6 +18,13 @@ impl Rope {
         }
     }
 
+    /// All bytes of these ropes, one behind the other.
+    pub fn joined(ropes: Vec<Rope>) -> Rope {
+        let mut all = Rope::default();
+        ropes.into_iter().flat_map(Rope::into_parts).for_each(|part| all.push(part));
+        all
+    }
+
     /// The number of bytes.
     pub fn len(&self) -> usize {
         self.length

@@ -188,6 +188,12 @@ pub enum ClientRequest {
         /// The time to wait for them, in milliseconds.
         timeout_ms: u64,
     },
+    /// The bytes of small objects that a tree describes. `-> Progress…, Batch`, then the bytes of those that are given, one
+    /// behind the other. One that is not given is asked for with `Open`.
+    OpenBatch {
+        /// The objects as the tree describes them, with the bounds of `StoreBatch`.
+        objects: Vec<ObjectInfo>,
+    },
 }
 
 /// One of many files to be stored.
@@ -296,8 +302,14 @@ pub enum ClientReply {
     NotStored(Failure),
     /// An object without a name is durable.
     Placed,
-    /// A requested name stands for a directory, whose tree has arrived at the peer. Its files are asked for one by one.
+    /// A requested name stands for a directory, whose tree has arrived at the peer. Its files are asked for with `OpenBatch`
+    /// and `Open`.
     ReceivedTree(RequestReport),
+    /// Small objects, one behind the other.
+    Batch {
+        /// Of each object in the order of the request, whether its bytes follow.
+        given: Vec<bool>,
+    },
 }
 
 /// Why a command was not done, in words for people.

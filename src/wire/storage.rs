@@ -241,10 +241,10 @@ pub enum StorageRequest {
         /// The receiver's role: owner or replica.
         role: PutRole,
     },
-    /// A peer asks its client for some of the files that it stores. `-> Batch`, then the bytes of those that are given,
-    /// one behind the other.
+    /// Asks for the bytes of some small objects: a peer asks its client for files that the client stores, or another peer
+    /// for objects that it holds. `-> Batch`, then the bytes of those that are given, one behind the other.
     FetchBatch {
-        /// The content ids of the files, with the bounds of `StoreBatch`.
+        /// The content ids of the objects, with the bounds of `StoreBatch`.
         contents: Vec<ContentId>,
     },
     /// Like `StoreBatch`, for objects without a name: the files of a tree. The answers are those of `StoreBatch`.

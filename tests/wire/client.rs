@@ -89,6 +89,7 @@ fn requests() -> Vec<ClientRequest> {
     let files = vec![BatchedFile { name: name(), object: object() }];
     requests.push(ClientRequest::StoreBatch { files, wait: Wait::All, timeout_ms: 30_000 });
     requests.push(ClientRequest::PutBatch { objects: vec![object()], wait: Wait::All, timeout_ms: 30_000 });
+    requests.push(ClientRequest::OpenBatch { objects: vec![object()] });
     requests
 }
 
@@ -395,6 +396,7 @@ fn replies() -> Vec<ClientReply> {
             took: Duration::from_millis(5),
             is_tree: false,
         }),
+        ClientReply::Batch { given: vec![true, false] },
     ]
 }
 
@@ -462,7 +464,7 @@ fn every_command_and_answer_is_in_the_golden_file() {
             assert!(table.iter().any(|g| is_there(&g)), "{kind}: nothing has tag {tag}");
         }
     }
-    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (29, 37), "this test reads counts");
+    assert_eq!((count::<ClientRequest>(&[]), count::<ClientReply>(&[])), (30, 38), "this test reads counts");
 }
 
 proptest! {

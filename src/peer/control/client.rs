@@ -312,6 +312,42 @@ impl Client {
         self.bytes_by(&ClientRequest::Open { object }, object.content).await
     }
 
+    /// The bytes of small objects that a tree describes, with one command, in the order of the objects. `None` for one that
+    /// is to be asked for alone.
+    ///
+    /// # Errors
+    /// When the peer does not give them.
+    pub(super) async fn open_batch(&self, objects: &[ObjectInfo]) -> Result<Vec<Option<Rope>>, Failure> {
+        let mut replies = self.command(&ClientRequest::OpenBatch { objects: objects.to_vec() }).await?;
+        let given = loop {
+            match self.next(&mut replies).await? {
+                ClientReply::Progress { .. } => {}
+                ClientReply::Batch { given } if given.len() == objects.len() => break given,
+                _ => return Err(self.broke_the_protocol()),
+            }
+        };
+        let mut opened = Vec::with_capacity(objects.len());
+        for (object, given) in objects.iter().zip(given) {
+            opened.push(match given {
+                true => Some(self.bytes(&mut replies, object.length as usize).await?),
+                false => None,
+            });
+        }
+        Ok(opened)
+    }
+
+    /// The next bytes behind a reply, so many of them.
+    async fn bytes(&self, replies: &mut CommandReplies, mut left: usize) -> Result<Rope, Failure> {
+        let mut pieces = Vec::new();
+        while left > 0 {
+            let piece = replies.gather(left, GATHER).await.map_err(|error| self.lost(&error))?;
+            let piece = piece.ok_or_else(|| self.broke_the_protocol())?;
+            left -= piece.len();
+            pieces.push(piece);
+        }
+        Ok(Rope::joined(pieces))
+    }
+
     /// The whole object that a command asks for.
     async fn bytes_by(&self, command: &ClientRequest, content: ContentId) -> Result<ObjectBytes, Failure> {
         let mut replies = self.command(command).await?;

@@ -17,7 +17,7 @@ use crate::peer::api::{
 use crate::peer::flows::relay::Pieces;
 use crate::peer::flows::store::{Offered, Origin, content_name};
 use crate::peer::shared::Shared;
-use crate::transport::{CommandStream, StreamError};
+use crate::transport::{CommandStream, Rope, StreamError};
 use crate::wire::limits::{BATCHED_OBJECT_BYTES_MAX, CLIENT_BATCH_BYTES_MAX, CLIENT_BATCH_FILES_MAX};
 use crate::wire::{ClientReply, ClientRequest, FileEntry, ObjectInfo};
 
@@ -89,6 +89,13 @@ impl Shared {
             ClientRequest::Read { content, offset } => {
                 let found = while_heard(stream, &idle, self.bytes_of(content, offset)).await?;
                 send_object(stream, found, offset).await
+            }
+            ClientRequest::OpenBatch { objects } => {
+                if !is_batch(objects.iter().copied()) {
+                    return refuse(stream, Failure::new(TOO_MANY_FILES)).await;
+                }
+                let opened = while_heard(stream, &idle, self.small_bytes_of(&objects)).await?;
+                send_batch(stream, opened).await
             }
             ClientRequest::ReadRange { wanted, range } => {
                 let found = while_heard(stream, &idle, self.range_of(&wanted, range)).await?;
@@ -277,6 +284,19 @@ async fn send_object(
     send_pieces(stream, pieces, object.length - offset).await
 }
 
+/// Sends small objects, one behind the other.
+async fn send_batch(stream: &mut CommandStream, opened: Vec<Option<Vec<Rope>>>) -> Result<(), StreamError> {
+    let given = opened.iter().map(Option::is_some).collect();
+    stream.reply(&ClientReply::Batch { given }).await?;
+    for rope in opened.into_iter().flatten().flatten() {
+        for part in rope.parts() {
+            stream.send_piece(part.clone()).await?;
+        }
+    }
+    stream.finish_send();
+    Ok(())
+}
+
 /// Sends some bytes of an object, with what proves them; or says why it does not.
 async fn send_range(
     stream: &mut CommandStream,
@@ -389,7 +409,7 @@ async fn list_stored<T>(
     list(stream, replies, ClientReply::End).await
 }
 
-const TOO_MANY_FILES: &str = "so many files are not stored with one command";
+const TOO_MANY_FILES: &str = "so many files are not taken with one command";
 /// The interval of progress messages to a client.
 const TICK: Duration = Duration::from_millis(100);
 /// The longest time in which a client hears nothing.

@@ -116,9 +116,25 @@ async fn look(StoreItem { path, options }: StoreItem, known: Option<Arc<KnownFil
     (hashed.await, options)
 }
 
+/// Divides small files, in their order, into commands.
+pub(super) fn in_commands<T>(files: Vec<T>, object: impl Fn(&T) -> ObjectInfo) -> Vec<Vec<T>> {
+    let (mut commands, mut room): (Vec<Vec<T>>, _) = (Vec::new(), Room::default());
+    for file in files {
+        match commands.last_mut() {
+            Some(command) if room.takes(&object(&file), 0) => command.push(file),
+            _ => {
+                room = Room::default();
+                room.takes(&object(&file), 0);
+                commands.push(vec![file]);
+            }
+        }
+    }
+    commands
+}
+
 /// The part of a command with many small files that is used up.
 #[derive(Default)]
-pub(super) struct Room {
+struct Room {
     files: usize,
     bytes: u64,
     frame_bytes: usize,
@@ -126,7 +142,7 @@ pub(super) struct Room {
 
 impl Room {
     /// Whether a further object, with a name of so many bytes, fits; then it is counted.
-    pub fn takes(&mut self, object: &ObjectInfo, name_bytes: usize) -> bool {
+    fn takes(&mut self, object: &ObjectInfo, name_bytes: usize) -> bool {
         let length = object.length;
         let frame_bytes = self.frame_bytes + name_bytes + FILE_FRAME_BYTES;
         let fits = length <= BATCHED_OBJECT_BYTES_MAX

@@ -28,7 +28,7 @@ use crate::replica::{
 };
 use crate::shelf;
 use crate::time::{Moment, Timestamp};
-use crate::transport::{OpenStream, RequestStream, Rope, background, interrupted_waits};
+use crate::transport::{OpenStream, RequestStream, Rope, background, interrupted_waits, spawn_blocking};
 use crate::wire::{
     Entry, Fault, Link, MembershipReply, MembershipRequest, MissingReason, NameRecord, ObjectInfo,
     OfferedRecord, PeerName, Reference, Reply, Request, SignedRecord, StorageReply, StorageRequest, Target,
@@ -361,6 +361,23 @@ impl Env for Shared {
     ) -> Result<(ObjectInfo, Reading), BlobError> {
         let mut reader = self.blocking(move |store| store.read(&content, offset)).await?;
         Ok((*reader.info(), Reading::Ahead(read_ahead(move || reader.read_piece()))))
+    }
+
+    async fn read_small(
+        self: &Arc<Self>,
+        contents: Vec<ContentId>,
+        most_bytes: u64,
+    ) -> Vec<Option<Vec<Rope>>> {
+        let read = self.blocking(move |store| shelf::read_small(store, &contents, most_bytes)).await;
+        read.into_iter().map(|bytes| bytes.map(|bytes| vec![bytes.into()])).collect()
+    }
+
+    async fn check_bytes(self: &Arc<Self>, objects: Vec<(ContentId, Vec<Rope>)>) -> Vec<bool> {
+        let is_right = |(content, pieces): (ContentId, Vec<Rope>)| {
+            let parts = pieces.iter().flat_map(Rope::parts);
+            ContentId::of_parts(parts.map(Bytes::as_ref)) == content
+        };
+        spawn_blocking(move || objects.into_iter().map(is_right).collect()).await
     }
 
     async fn read_origin(

@@ -12,14 +12,14 @@ use tokio::time::Instant;
 
 use super::bytes::read_ahead;
 use crate::blob::{BlobError, ObjectReader, Store};
-use crate::files::{Asking as _, Env as _, Fetch, Wish, holders_to_ask};
+use crate::files::{self, Asking as _, Env as _, Fetch, Wish, holders_to_ask};
 use crate::id::ContentId;
 use crate::names::object_of;
 use crate::outboard::{CHUNK_BYTES, Outboard, chunk_count, verify_chunk};
 use crate::peer::api::{ByteRange, Progress, RangeProof, RangeReport, ReadError, RequestError, Wanted};
 use crate::peer::shared::Shared;
-use crate::transport::background;
-use crate::wire::limits::PIECE_BYTES;
+use crate::transport::{Rope, background};
+use crate::wire::limits::{CLIENT_BATCH_BYTES_MAX, PIECE_BYTES};
 use crate::wire::{Entry, ObjectInfo};
 
 /// The checked pieces of an object, in order; an error ends them.
@@ -100,6 +100,28 @@ impl Shared {
             }
         }
         self.bytes_of_wish(wish, 0).await
+    }
+
+    /// The bytes of small objects that a tree describes, each checked, in the order of the objects. They only pass through
+    /// this peer. `None` for one that does not come this way: it is asked for alone.
+    pub(in crate::peer) async fn small_bytes_of(
+        self: &Arc<Self>,
+        objects: &[ObjectInfo],
+    ) -> Vec<Option<Vec<Rope>>> {
+        let contents = objects.iter().map(|object| object.content).collect();
+        let mut all = self.read_small(contents, CLIENT_BATCH_BYTES_MAX).await;
+        let lacking = objects.iter().zip(&all).filter(|(_, own)| own.is_none());
+        let lacking: Vec<ObjectInfo> = lacking.map(|(object, _)| *object).collect();
+        let gathered = files::gather(self, &lacking).await;
+        for (one, gathered) in all.iter_mut().filter(|own| own.is_none()).zip(gathered) {
+            *one = gathered;
+        }
+        for (one, object) in all.iter_mut().zip(objects) {
+            // A tree may be wrong about the length.
+            let length = |ropes: &Vec<Rope>| ropes.iter().map(|rope| rope.len() as u64).sum::<u64>();
+            *one = one.take().filter(|ropes| length(ropes) == object.length);
+        }
+        all
     }
 
     async fn bytes_of_wish(

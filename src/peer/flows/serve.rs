@@ -131,6 +131,12 @@ impl Shared {
                 files::accept_batch(self, stream, objects, role).await;
                 Ok(())
             }
+            Request::Storage(StorageRequest::FetchBatch { contents }) => {
+                if let Err(error) = files::serve_batch(self, stream, contents).await {
+                    tracing::debug!(%error, "a batch did not go out whole");
+                }
+                Ok(())
+            }
             Request::Storage(StorageRequest::FetchObject { content, offset }) => {
                 self.serve_object(stream, content, offset, u64::MAX).await;
                 Ok(())
@@ -180,9 +186,9 @@ impl Shared {
             StorageRequest::StoreObject { .. }
             | StorageRequest::StoreBatch { .. }
             | StorageRequest::PutBatch { .. }
+            | StorageRequest::FetchBatch { .. }
             | StorageRequest::FetchObject { .. }
             | StorageRequest::FetchRange { .. } => Err("this request comes with bytes".to_owned()),
-            StorageRequest::FetchBatch { .. } => Err("a peer asks this of its client".to_owned()),
             StorageRequest::FetchRecords { names } => files::answer_records(self, names).await,
             StorageRequest::PutRecords { records, role } => {
                 Ok(files::accept_records(self, from, records, role).await)

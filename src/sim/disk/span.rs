@@ -24,6 +24,16 @@ pub(in crate::sim) enum Span {
     Real(Bytes),
 }
 
+impl Span {
+    /// Whether all these bytes are an object's.
+    pub(in crate::sim) fn are_of(pieces: &[Span], content: &ContentId) -> bool {
+        let are_real = pieces.iter().any(|piece| matches!(piece, Span::Real(_)));
+        let parts = pieces.iter().flat_map(Piece::parts).map(Bytes::as_ref);
+        let is_sound = |piece: &Span| !matches!(piece, Span::Light { sound: false, .. });
+        pieces.iter().all(is_sound) && (!are_real || ContentId::of_parts(parts) == *content)
+    }
+}
+
 /// For the log of events: real bytes by their length and hash.
 impl fmt::Debug for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

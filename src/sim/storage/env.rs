@@ -361,6 +361,10 @@ impl Env for Keeper {
         Reading::begin(self, &content, offset)
     }
 
+    async fn check_bytes(self: &Arc<Self>, objects: Vec<(ContentId, Vec<Span>)>) -> Vec<bool> {
+        objects.iter().map(|(content, pieces)| Span::are_of(pieces, content)).collect()
+    }
+
     async fn read_origin(
         self: &Arc<Self>,
         origin: &Option<Bytes>,

@@ -1,5 +1,6 @@
 //! A member that lies about files, in one way at a time, and is honest in everything else.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,27 +31,34 @@ impl Keeper {
                     StorageRequest::FetchObject { offset, .. } => (*offset, u64::MAX),
                     _ => (0, u64::MAX),
                 };
-                let content = *content;
-                let is_about_objects = matches!(
-                    lie,
-                    Lie::CorruptBytes
-                        | Lie::WrongLength
-                        | Lie::FewerBytes
-                        | Lie::MoreBytes
-                        | Lie::OtherReply
-                        | Lie::OneByte
-                        | Lie::Stalls
-                );
-                match Reading::begin(self, &content, offset) {
-                    Ok((object, reading)) if is_about_objects && offset < object.length => {
+                match Reading::begin(self, content, offset) {
+                    Ok((object, reading)) if is_about_objects(lie) && offset < object.length => {
                         self.tell_lie();
-                        // The asking peer may hang up.
                         let end = offset.saturating_add(length).min(object.length);
-                        let _ = give(lie, stream, object, end - offset, reading).await;
+                        let length = object.length + u64::from(lie == Lie::WrongLength);
+                        let reply = StorageReply::Object(ObjectInfo { length, ..object });
+                        // The asking peer may hang up.
+                        let _ = give(lie, stream, reply, end - offset, vec![reading]).await;
                         None
                     }
                     _ => Some((stream, request)),
                 }
+            }
+            StorageRequest::FetchBatch { contents } if is_about_objects(lie) => {
+                let (mut readings, mut lengths, mut wanted) = (Vec::new(), Vec::new(), 0);
+                for content in contents {
+                    let read = Reading::begin(self, content, 0).ok();
+                    let length = read.as_ref().map(|(object, _)| object.length);
+                    wanted += length.unwrap_or(0);
+                    lengths.push(length.map(|length| length + u64::from(lie == Lie::WrongLength)));
+                    readings.extend(read.map(|(_, reading)| reading));
+                }
+                if wanted == 0 {
+                    return Some((stream, request));
+                }
+                self.tell_lie();
+                let _ = give(lie, stream, StorageReply::Batch { lengths }, wanted, readings).await;
+                None
             }
             StorageRequest::StoreObject { .. }
             | StorageRequest::StoreBatch { .. }
@@ -192,27 +200,44 @@ impl Keeper {
     }
 }
 
-/// Sends `wanted` bytes of an object in the way of a liar.
+/// Whether a lie is one about the bytes of objects.
+fn is_about_objects(lie: Lie) -> bool {
+    matches!(
+        lie,
+        Lie::CorruptBytes
+            | Lie::WrongLength
+            | Lie::FewerBytes
+            | Lie::MoreBytes
+            | Lie::OtherReply
+            | Lie::OneByte
+            | Lie::Stalls
+    )
+}
+
+/// Sends a reply, and `wanted` bytes of objects, in the way of a liar.
 async fn give(
     lie: Lie,
     mut stream: Stream,
-    object: ObjectInfo,
+    reply: StorageReply,
     wanted: u64,
-    mut reading: Reading,
+    readings: Vec<Reading>,
 ) -> Result<(), StreamError> {
     if lie == Lie::OtherReply {
         stream.say_reply(StorageReply::Noted);
         stream.is_over();
         return Ok(());
     }
-    let length = object.length + u64::from(lie == Lie::WrongLength);
-    stream.say_reply(StorageReply::Object(ObjectInfo { length, ..object }));
+    stream.say_reply(reply);
     let mut left = match lie {
         Lie::FewerBytes | Lie::Stalls => wanted / 2,
         _ => wanted,
     };
-    let mut last = None;
-    while let Some(mut piece) = reading.next().await.map_err(broken)? {
+    let (mut last, mut readings) = (None, VecDeque::from(readings));
+    while let Some(reading) = readings.front_mut() {
+        let Some(mut piece) = reading.next().await.map_err(broken)? else {
+            readings.pop_front();
+            continue;
+        };
         let mut piece = piece.split_to(left.min(piece.length()));
         left -= piece.length();
         match lie {

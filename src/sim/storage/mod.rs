@@ -212,6 +212,15 @@ impl World {
         self.begin(at, name, |keeper, name| async move { Outcome::Requested(keeper.request(&name).await) })
     }
 
+    /// Lets a peer gather the bytes of files of this length, which labels determine, without keeping them.
+    pub fn gather(&mut self, at: Slot, labels: &[&[u8]], length: u64) -> u64 {
+        let objects: Vec<ObjectInfo> = labels.iter().map(|label| self.object_of(label, length)).collect();
+        self.begin(at, "gather", move |keeper, _| async move {
+            let gathered = flows::gather(&keeper, &objects).await;
+            Outcome::Gathered(gathered.iter().map(Option::is_some).collect())
+        })
+    }
+
     /// Lets a user of a peer remove a name.
     pub fn remove(&mut self, at: Slot, name: &str) -> u64 {
         self.begin(at, name, |keeper, name| async move {

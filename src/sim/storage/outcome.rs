@@ -29,6 +29,8 @@ pub enum Outcome {
     Stored(Result<StoredFile, StoreFailure>),
     /// The outcome of a request.
     Requested(Requested),
+    /// Of each object that was to be gathered, whether its bytes came.
+    Gathered(Vec<bool>),
     /// The removal of a name: its tombstone, or why there is none.
     Removed(Result<NameRecord, String>),
     /// The restoring of a version: the new record, or why there is none.

@@ -211,6 +211,9 @@ impl Keeper {
             StorageRequest::PutBatch { objects, role } => {
                 files::accept_batch(&self, stream, objects, role).await;
             }
+            StorageRequest::FetchBatch { contents } => {
+                let _ = files::serve_batch(&self, stream, contents).await;
+            }
             StorageRequest::FetchObject { content, offset } => {
                 // The asking peer finds out.
                 let _ = files::serve_object(&self, stream, content, offset, u64::MAX).await;

@@ -8,6 +8,7 @@ mod carbonite;
 mod controls;
 mod deaths;
 mod disk;
+mod gather;
 mod gone;
 mod harness;
 mod hostile;

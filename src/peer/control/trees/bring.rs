@@ -1,24 +1,30 @@
 //! Bringing a tree into a folder: looked at first, then the directories, the files, many at the same time, and the links
 //! last. Files that are there already with the same bytes are left alone.
 
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
 
+use super::beneath::Beneath;
 use super::compare::amount;
 use super::peer::TreePeer;
 use super::place::{Placed, Step, place, shown};
 use super::read::read;
 use super::write::{NewFile, finish_directory, make_directory, make_link, sync, touch};
 use crate::blob::KnownFiles;
+use crate::id::ContentId;
 use crate::peer::api::{BringError, BroughtTree, Progress, RequestReport, StoreOptions, Wanted};
 use crate::peer::control::client::ObjectBytes;
 use crate::peer::control::export::WriteError;
-use crate::transport::spawn_blocking;
+use crate::peer::control::many::{AT_ONCE_MAX, in_commands};
+use crate::transport::{Rope, spawn_blocking};
 use crate::tree::{FileTime, Mode, Node, Tree, TreeEntry, TreePath};
 use crate::wire::ObjectInfo;
+use crate::wire::limits::BATCHED_OBJECT_BYTES_MAX;
 
 /// A tree of the ring.
 pub struct FoundTree {
@@ -175,18 +181,7 @@ pub async fn bring_tree(
     let there = amount(work.files(|step| step == Step::There).filter_map(|(entry, _)| entry.object()));
     progress.begin(0, moved.bytes);
     progress.begin_objects(moved.files);
-    let mut coming = stream::iter(lacking)
-        .map(|(entry, step)| async move {
-            work.bring(entry, step).await?;
-            progress.advance(entry.object().map_or(0, |object| object.length));
-            progress.object_done();
-            Ok::<(), BringError>(())
-        })
-        .buffer_unordered(FILES_AT_ONCE);
-    while let Some(came) = coming.next().await {
-        came?;
-    }
-    drop(coming);
+    work.bring_all(lacking, progress).await?;
     let others = (tree.entries().len() as u64) - moved.files - there.files;
     let (folder, of_tree, last) = (path.clone(), tree.clone(), placed.clone());
     spawn_blocking(move || finish(&folder, &of_tree, &last)).await?;
@@ -258,11 +253,85 @@ impl<'a> Work<'a> {
         steps.filter(move |(entry, step)| entry.object().is_some() && is_meant(*step))
     }
 
-    /// Brings one file.
-    async fn bring(self, entry: &TreeEntry, step: Step) -> Result<(), BringError> {
-        let Node::File { mode, modified, object } = entry.node else { return Ok(()) };
+    /// Brings these files, many at the same time: small ones together, each of the others alone.
+    async fn bring_all(
+        self,
+        files: Vec<(&'a TreeEntry, Step)>,
+        progress: &Progress,
+    ) -> Result<(), BringError> {
+        let is_small = |(entry, _): &(&TreeEntry, Step)| {
+            entry.object().is_some_and(|object| object.length <= BATCHED_OBJECT_BYTES_MAX)
+        };
+        let (small, mut alone): (Vec<_>, Vec<_>) = files.into_iter().partition(is_small);
+        let mut small: Vec<Small<'_>> = small.into_iter().filter_map(Small::of).collect();
+        // Neighbours in the key space have the same replicas, so that they come together from these.
+        small.sort_by_key(|file| file.object.content);
+        let together = stream::iter(in_commands(small, |file| file.object))
+            .map(|files| self.together(files, progress))
+            .buffer_unordered(AT_ONCE_MAX);
+        let mut together = together.boxed();
+        // Files that do not come together are brought alone at the end.
+        loop {
+            let bring = |(entry, step)| self.alone(entry, step, progress);
+            let alone_now =
+                stream::iter(std::mem::take(&mut alone)).map(bring).buffer_unordered(FILES_AT_ONCE);
+            let mut coming = stream::select(alone_now.boxed(), together);
+            while let Some(lacking) = coming.next().await {
+                alone.extend(lacking?);
+            }
+            if alone.is_empty() {
+                return Ok(());
+            }
+            together = stream::empty().boxed();
+        }
+    }
+
+    /// Brings one file. Lacks none then.
+    async fn alone(
+        self,
+        entry: &TreeEntry,
+        step: Step,
+        progress: &Progress,
+    ) -> Result<Vec<(&'a TreeEntry, Step)>, BringError> {
+        let Node::File { mode, modified, object } = entry.node else { return Ok(Vec::new()) };
         let bytes = self.peer.open(object).await?;
-        self.write(entry, step, (mode, modified), bytes).await
+        self.write(entry, step, (mode, modified), bytes).await?;
+        progress.advance(object.length);
+        progress.object_done();
+        Ok(Vec::new())
+    }
+
+    /// Brings small files with one command. Returns those that do not come this way.
+    async fn together(
+        self,
+        files: Vec<Small<'a>>,
+        progress: &Progress,
+    ) -> Result<Vec<(&'a TreeEntry, Step)>, BringError> {
+        let objects: Vec<ObjectInfo> = files.iter().map(|file| file.object).collect();
+        let (mut came, mut lacking) = (Vec::new(), Vec::new());
+        for (file, bytes) in files.into_iter().zip(self.peer.open_batch(&objects).await) {
+            match bytes {
+                Some(bytes) => came.push((file, bytes)),
+                None => lacking.push((file.entry, file.step)),
+            }
+        }
+        let (placed, folder) = (self.placed.clone(), self.path.to_owned());
+        let new: Vec<NewSmall> = came.iter().map(|(file, bytes)| file.with(bytes.clone())).collect();
+        let written = spawn_blocking(move || {
+            let write = |new: NewSmall| new.write(&placed.beneath).map_err(failed(&folder, &new.path));
+            new.into_iter().map(write).collect::<Result<Vec<bool>, BringError>>()
+        });
+        for ((file, _), is_right) in came.iter().zip(written.await?) {
+            match is_right {
+                true => {
+                    progress.advance(file.object.length);
+                    progress.object_done();
+                }
+                // The peer gave other bytes. Alone, it does so again or says more.
+                false => lacking.push((file.entry, file.step)),
+            }
+        }
+        Ok(lacking)
     }
 
     async fn write(
@@ -282,6 +351,55 @@ impl<'a> Work<'a> {
             WriteError::Sink(source) => io(source),
         })?;
         spawn_blocking(move || new.finish(&file, modified)).await.map_err(io)
+    }
+}
+
+/// A small file of the tree.
+struct Small<'a> {
+    entry: &'a TreeEntry,
+    step: Step,
+    mode: Mode,
+    modified: FileTime,
+    object: ObjectInfo,
+}
+
+impl<'a> Small<'a> {
+    fn of((entry, step): (&'a TreeEntry, Step)) -> Option<Small<'a>> {
+        let Node::File { mode, modified, object } = entry.node else { return None };
+        Some(Small { entry, step, mode, modified, object })
+    }
+
+    fn with(&self, bytes: Rope) -> NewSmall {
+        let Small { entry, step, mode, modified, object } = *self;
+        NewSmall { path: entry.path.clone(), step, mode, modified, object, bytes }
+    }
+}
+
+/// A small file whose bytes have come.
+struct NewSmall {
+    path: TreePath,
+    step: Step,
+    mode: Mode,
+    modified: FileTime,
+    object: ObjectInfo,
+    bytes: Rope,
+}
+
+impl NewSmall {
+    /// Writes the file, unless the bytes are not the object's: then nothing is written, and this is false. Blocks.
+    ///
+    /// # Errors
+    /// The disk failed, or another entry is in its place.
+    fn write(&self, beneath: &Beneath) -> io::Result<bool> {
+        if ContentId::of_parts(self.bytes.parts().iter().map(Bytes::as_ref)) != self.object.content {
+            return Ok(false);
+        }
+        let (new, mut file) = NewFile::begin(beneath, &self.path, self.step, self.mode)?;
+        for part in self.bytes.parts() {
+            file.write_all(part)?;
+        }
+        new.finish(&file, self.modified)?;
+        Ok(true)
     }
 }
 

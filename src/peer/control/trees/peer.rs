@@ -9,6 +9,7 @@ use crate::peer::api::{Failure, Progress, RequestReport, StoreError, StoreOption
 use crate::peer::control::client::{Client, ObjectBytes};
 use crate::peer::control::handle::Handle;
 use crate::peer::flows::store::{Offered, Origin, content_name, known_files};
+use crate::transport::Rope;
 use crate::wire::ObjectInfo;
 
 /// A peer that takes commands about directories.
@@ -50,6 +51,21 @@ impl TreePeer<'_> {
                 Ok(ObjectBytes::of_pieces(object, pieces))
             }
             TreePeer::Remote(peer) => peer.open(object).await,
+        }
+    }
+
+    /// The bytes of small objects that a tree describes, in the order of the objects. `None` for one that is to be opened
+    /// alone.
+    pub(super) async fn open_batch(&self, objects: &[ObjectInfo]) -> Vec<Option<Rope>> {
+        match self {
+            TreePeer::InProcess(peer) => {
+                let opened = Box::pin(peer.shared.small_bytes_of(objects)).await;
+                opened.into_iter().map(|ropes| ropes.map(Rope::joined)).collect()
+            }
+            TreePeer::Remote(peer) => peer.open_batch(objects).await.unwrap_or_else(|error| {
+                tracing::debug!(%error, "small files do not come together");
+                vec![None; objects.len()]
+            }),
         }
     }
 

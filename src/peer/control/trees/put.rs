@@ -11,7 +11,7 @@ use super::identify::{Identified, in_short, open};
 use super::peer::TreePeer;
 use crate::blob::{BlobError, Source, Stamp};
 use crate::peer::api::{Progress, StoreError, TreeOptions};
-use crate::peer::control::many::{AT_ONCE_MAX, Room};
+use crate::peer::control::many::{AT_ONCE_MAX, in_commands};
 use crate::peer::flows::store::forget;
 use crate::transport::spawn_blocking;
 use crate::tree::{TreeEntry, TreePath};
@@ -41,8 +41,9 @@ pub(super) async fn put_all(
     let (small, large): (Vec<Put>, Vec<Put>) =
         lacking.into_iter().map(put).partition(|put| put.object.length <= BATCHED_OBJECT_BYTES_MAX);
     let alone = stream::iter(large).map(|put| putting.alone(put)).buffer_unordered(PUTS_AT_ONCE);
-    let together =
-        stream::iter(batches(small)).map(|puts| putting.together(puts)).buffer_unordered(AT_ONCE_MAX);
+    let together = stream::iter(in_commands(small, |put| put.object))
+        .map(|puts| putting.together(puts))
+        .buffer_unordered(AT_ONCE_MAX);
     let mut done = stream::select(alone.boxed(), together.boxed());
     let mut given = Vec::new();
     while let Some(more) = done.next().await {
@@ -56,22 +57,6 @@ struct Put {
     path: TreePath,
     stamp: Option<Stamp>,
     object: ObjectInfo,
-}
-
-/// Divides small files into commands.
-fn batches(puts: Vec<Put>) -> Vec<Vec<Put>> {
-    let (mut batches, mut room): (Vec<Vec<Put>>, _) = (Vec::new(), Room::default());
-    for put in puts {
-        match batches.last_mut() {
-            Some(batch) if room.takes(&put.object, 0) => batch.push(put),
-            _ => {
-                room = Room::default();
-                room.takes(&put.object, 0);
-                batches.push(vec![put]);
-            }
-        }
-    }
-    batches
 }
 
 /// The objects of a tree on their way into the ring.
