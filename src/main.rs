@@ -1,7 +1,14 @@
 //! Parse, run, exit code: 0 done, 1 not found, 2 failed or misused.
 
+mod arenas;
+
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ExitCode::from(quoit::cli::run(std::env::args_os()))
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if quoit::cli::runs_a_peer(&arguments) {
+        arenas::limit(&arguments);
+    }
+    ExitCode::from(quoit::cli::run(arguments))
 }

@@ -92,6 +92,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     }
 }
 
+/// Whether these arguments, the program's name first, are those of a process that runs a peer.
+pub fn runs_a_peer(arguments: &[OsString]) -> bool {
+    arguments
+        .get(1)
+        .and_then(|word| word.to_str())
+        .is_some_and(|word| ["init", "join", "run"].contains(&word))
+}
+
 /// Quoit: a ring of peers that keep files for each other.
 #[derive(Debug, Parser)]
 #[command(name = "quoit", version, propagate_version = true)]

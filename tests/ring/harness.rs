@@ -261,6 +261,7 @@ fn alive_in(text: &str) -> Vec<u8> {
 pub fn quoit(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quoit"));
     command.args(words).env_remove("QUOIT_DATA_DIR").env_remove("QUOIT_CERTS_DIR");
+    command.env_remove("MALLOC_ARENA_MAX").env_remove("GLIBC_TUNABLES");
     command.env("QUOIT_AWAY_LIMIT", "0");
     command
 }

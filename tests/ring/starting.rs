@@ -182,3 +182,21 @@ fn faketime() -> Faketime {
     let mut libraries = folders.map(|folder| folder.join("faketime/libfaketime.so.1"));
     Faketime(libraries.find(|path| path.exists()).expect("libfaketime.so.1 below /usr/lib"))
 }
+
+/// Goal: a peer keeps the memory that it has freed in few places, unless its user has set something else.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn a_peer_has_few_arenas() {
+    let mut ring = Ring::of(8, &[36]);
+    let arenas = |ring: &Ring| {
+        let all = fs::read(format!("/proc/{}/environ", ring.peer(36).id())).unwrap();
+        let mut all = all.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+        all.find(|one| one.starts_with("MALLOC_ARENA_MAX=")).unwrap_or_default().into_owned()
+    };
+    assert_eq!(arenas(&ring), "MALLOC_ARENA_MAX=2");
+    ring.kill(&[36]);
+    ring.environment.push(("MALLOC_ARENA_MAX".to_owned(), "7".to_owned()));
+    ring.begin_run(36);
+    ring.peer(36).wait_active();
+    assert_eq!(arenas(&ring), "MALLOC_ARENA_MAX=7");
+}
