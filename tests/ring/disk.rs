@@ -41,10 +41,15 @@ impl Disk {
 
     /// Cuts the power: nothing that was not synced reaches the disk any more, and every call fails from now on. (The
     /// shutdown call of ext4, with the flag that leaves the journal unwritten.)
+    ///
+    /// The same process writes a file at the last moment, which must not outlive the cut. It was another process before, so
+    /// that a peer's sync of the whole file system came between the two.
     pub fn cut_power(&self) {
-        fs::write(self.unsynced(), "never synced").unwrap();
-        let cut = "open(D, '<', $ARGV[0]) or die; my $f = pack('L', 2); ioctl(D, 0x8004587D, $f) or die";
-        assert!(run(Command::new("perl").args(["-e", cut]).arg(&self.at)), "ext4 does not shut down");
+        let cut = "open(D, '<', $ARGV[0]) or die; open(F, '>', $ARGV[1]) or die; my $f = pack('L', 2); \
+                   syswrite(F, 'never synced') or die; ioctl(D, 0x8004587D, $f) or die";
+        let unsynced = self.unsynced();
+        let done = run(Command::new("perl").args(["-e", cut]).arg(&self.at).arg(unsynced));
+        assert!(done, "ext4 does not shut down");
     }
 
     /// Mounts the file system again after [`Disk::cut_power`]. No process may use it any more.
