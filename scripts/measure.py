@@ -19,6 +19,7 @@
     scripts/measure.py fairness [--rounds 10] [--mebibytes 1024] [--packet-bytes 1452]
                                  pings on connections that carry bulk, and who is suspected while 10 GiB move
     scripts/measure.py idle     [--seconds 60]                                memory and processor of idle peers with 20 connections
+    scripts/measure.py lookup   [--peers 50] [--commands 1000]                the versions of names: a lookup, then a question to their peers
     scripts/measure.py bulk     [--rounds 5] [--mebibytes 1024] [--against BIN] [--user NAME]
                                  time, processor time and memory of one large file, of two builds in turn, beside rsync
 
@@ -36,6 +37,7 @@ class Peer:
 
     def __init__(self, ring, number, *command):
         self.number, self.lines, self.out = number, [], []
+        self.said = threading.Event()
         self.dir = os.path.join(ring.root, str(number))
         arguments = [*ring.within.get(number, []), ring.bin, *command, "--data-dir", self.dir, "--certs-dir", os.path.join(ring.root, "certs"),
                      "--base-port", str(ring.base_port)]
@@ -46,10 +48,10 @@ class Peer:
         for pipe, lines in ((self.process.stderr, self.lines), (self.process.stdout, self.out)):
             threading.Thread(target=self.read, args=(pipe, lines), daemon=True).start()
 
-    @staticmethod
-    def read(pipe, lines):
+    def read(self, pipe, lines):
         for line in pipe:
             lines.append((time.monotonic(), line.rstrip("\n")))
+            self.said.set()
 
     def say(self, command):
         self.process.stdin.write(command + "\n")
@@ -93,9 +95,9 @@ class Peer:
     def cpu_seconds(self):
         return cpu_seconds(self.process.pid)[0]
 
-    def resident_mib(self):
+    def resident_mib(self, what="VmRSS"):
         with open(f"/proc/{self.process.pid}/status") as status:
-            return int(re.search(r"VmRSS:\s+(\d+)", status.read()).group(1)) / 1024
+            return int(re.search(what + r":\s+(\d+)", status.read()).group(1)) / 1024
 
     def files_open(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
@@ -434,7 +436,38 @@ def idle(ring, options):
     took = time.monotonic() - begin
     shares = [(peer.cpu_seconds() - cpu) / took * 100 for peer, cpu in zip(ring.peers.values(), before)]
     row(f"resident memory of an idle peer among {len(numbers)}", [peer.resident_mib() for peer in ring.peers.values()], "MiB", 1)
+    own = [peer.resident_mib("RssAnon") for peer in ring.peers.values()]
+    row("of it not the program's file, which all of them share", own, "MiB", 1)
     row(f"its share of a core in {options.seconds} s", shares, "%", 3)
+
+
+def lookup(ring, options):
+    """The versions of names, in a ring of many: a lookup, and then the word of the peers that keep the name."""
+    numbers = [5 * i + 3 for i in range(options.peers)]
+    ring.found(numbers[0])
+    for number in numbers[1:]:
+        ring.join(number, numbers[0])
+    settle(ring)
+    asked, chance, took = ring.peers[numbers[len(numbers) // 2]], random.Random(1), []
+    names = [f"file-{i:03}" for i in range(options.files)]
+    for name in names:
+        with open(os.path.join(ring.root, name), "w") as file:
+            file.write(name)
+    ring.command(asked, "store", *[os.path.join(ring.root, name) for name in names])
+    time.sleep(10)
+    for _ in range(options.commands):
+        name = chance.choice(names)
+        asked.said.clear()
+        begin = time.monotonic()
+        asked.say(f"History {name}")
+        while not asked.out or not asked.out[-1][1].endswith(f"of {name}"):
+            asked.said.wait(BOUND)
+            asked.said.clear()
+        took.append((asked.out[-1][0] - begin) * 1000)
+        time.sleep(0.005)
+        asked.out.clear()
+    print(f"the versions of a name among {options.peers} peers: median {at(took, 50):.2f} ms, p90 {at(took, 90):.2f}, "
+          f"p99 {at(took, 99):.2f}, most {max(took):.2f} ({len(took)})")
 
 
 def fairness(ring, options):
@@ -1095,8 +1128,10 @@ def isolate(packet_bytes):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["repair", "join", "transfer", "hostile", "commands", "local", "bulk", "idle",
-                                         "served", "scrub", "holders", "resume", "small", "tree", "fairness", "replace", "comeback"])
+    measures = {measure.__name__: measure for measure in (
+        repair, join, transfer, hostile, commands, local, bulk, idle, lookup, served, scrub, holders, resume, small, tree,
+        fairness, replace, comeback)}
+    parser.add_argument("what", choices=measures)
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--deaths", type=int, default=1)
     parser.add_argument("--successors", type=int, default=8)
@@ -1116,16 +1151,13 @@ def main():
     options = parser.parse_args()
     # Where bytes on the network are counted, nobody else's may be among them.
     isolate(options.packet_bytes or (PACKET_BYTES_MAX if options.what in ("replace", "comeback") else None))
-    rounds = {"repair": 20, "join": 10, "transfer": 5, "hostile": 1, "commands": 3, "local": 3, "bulk": 5, "idle": 1,
-              "served": 20, "scrub": 3, "holders": 3, "resume": 3, "small": 3, "tree": 3, "fairness": 10, "replace": 1, "comeback": 1}
-    options.rounds = options.rounds or rounds[options.what]
+    rounds = {"repair": 20, "join": 10, "transfer": 5, "hostile": 1, "bulk": 5, "idle": 1, "lookup": 1, "served": 20,
+              "fairness": 10, "replace": 1, "comeback": 1}
+    options.rounds = options.rounds or rounds.get(options.what, 3)
     options.seconds = options.seconds or {"comeback": 600}.get(options.what, 60)
-    options.peers = options.peers or {"tree": 3}.get(options.what, 7)
+    options.peers = options.peers or {"tree": 3, "lookup": 50}.get(options.what, 7)
     options.mebibytes = options.mebibytes or {"served": 256, "replace": 2000, "comeback": 2000}.get(options.what, 1024)
     options.files = options.files or {"scrub": 1000, "small": 10_000, "tree": 10_000, "replace": 10_000, "comeback": 10_000}.get(options.what, 100)
-    measures = {"repair": repair, "join": join, "transfer": transfer, "hostile": hostile, "commands": commands,
-                "local": local, "bulk": bulk, "idle": idle, "served": served, "scrub": scrub, "holders": holders,
-                "resume": resume, "small": small, "tree": tree, "fairness": fairness, "replace": replace, "comeback": comeback}
     ring = Ring(options)
     try:
         measures[options.what](ring, options)

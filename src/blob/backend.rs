@@ -154,5 +154,5 @@ pub(super) const FORMAT_KNOWN: u8 = 3;
 const MAGIC: &[u8] = b"redb\x1A\x0A\xA9\x0D\x0A";
 const SLOTS: [usize; 2] = [64, 192];
 const HEADER_BYTES: usize = 320;
-/// More costs memory and gained nothing: small files came no faster with 64 MiB.
-const CACHE_BYTES: usize = 24 << 20;
+/// More costs memory and gained nothing: small files came no faster with 24 or 64 MiB.
+const CACHE_BYTES: usize = 12 << 20;

@@ -16,6 +16,8 @@ pub struct Acknowledged {
     names: BTreeMap<String, Option<Vec<u8>>>,
     /// The number of times that names were changed.
     changes: usize,
+    /// The names that were changed last.
+    latest: Vec<String>,
 }
 
 /// For each name what was acknowledged last: its bytes, or `Some(None)` for a removal; `None` if the last change was not
@@ -25,6 +27,8 @@ type Edits = Vec<(String, Option<Option<Vec<u8>>>)>;
 /// The number of names that are changed in a round.
 pub const EDITS: usize = 12;
 
+/// The names that are looked at after each of many failures.
+const NAMES_CHECKED: usize = 100;
 /// Longer than any command takes, one whose peer has died among them: its client waits for a minute.
 const COMMAND_TIME_MAX: Duration = Duration::from_secs(180);
 
@@ -60,6 +64,7 @@ impl Acknowledged {
             failed.store(writer_fails, Ordering::SeqCst);
             edits.join().unwrap()
         });
+        self.latest = edits.iter().map(|(name, _)| name.clone()).collect();
         // A change that was not acknowledged may have happened or not: its name is not looked at any more.
         for (name, bytes) in edits {
             match bytes {
@@ -73,6 +78,21 @@ impl Acknowledged {
     pub fn check(&self, ring: &Ring) {
         let numbers = ring.numbers();
         for (at, (name, bytes)) in self.names.iter().enumerate() {
+            check_name(ring, numbers[at % numbers.len()], name, bytes.as_deref());
+        }
+    }
+
+    /// Like [`Acknowledged::check`], for a hundred of the names, and in the next round for others: many rounds would read all
+    /// of them again and again.
+    pub fn check_part(&self, ring: &Ring, round: usize) {
+        let numbers = ring.numbers();
+        let parts = self.names.len().div_ceil(NAMES_CHECKED).max(1);
+        for (at, (name, bytes)) in self.names.iter().enumerate().skip(round % parts).step_by(parts) {
+            check_name(ring, numbers[at % numbers.len()], name, bytes.as_deref());
+        }
+        // The names that were changed just now are always among them.
+        let latest = self.latest.iter().filter_map(|name| Some((name, self.names.get(name)?)));
+        for (at, (name, bytes)) in latest.enumerate().filter(|_| parts > 1) {
             check_name(ring, numbers[at % numbers.len()], name, bytes.as_deref());
         }
     }
