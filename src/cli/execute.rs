@@ -275,14 +275,15 @@ impl Executor<'_> {
             return code;
         }
         let item = |path: &PathBuf| StoreItem { path: path.clone(), options: options.clone() };
+        let shares = shares_of(args.files.clone()).await;
         let progress = Progress::default();
-        progress.begin(0, args.files.len() as u64);
+        progress.begin(0, shares.iter().sum());
         let mut stored = self.peer.store_many(args.files.iter().map(item).collect());
         let work = async {
             let mut code = DONE;
-            for path in &args.files {
+            for (path, share) in args.files.iter().zip(shares) {
                 let Some(result) = stored.next().await else { break };
-                progress.advance(1);
+                progress.advance(share);
                 code = code.max(self.tell_store(path, result, args.output.json).await);
             }
             code
@@ -542,6 +543,17 @@ fn look_for_nearest(path: &Path) -> Option<String> {
     Some(crate::id::escaped(&path.with_file_name(meant).to_string_lossy()))
 }
 
+/// The part that each of these files has in the work of storing them all: its bytes, and so many as take as long as the
+/// rest of the work with a file.
+async fn shares_of(paths: Vec<PathBuf>) -> Vec<u64> {
+    let share = |path: &PathBuf| FILE_SHARE + std::fs::metadata(path).map_or(0, |file| file.len());
+    let count = paths.len();
+    let looked = tokio::task::spawn_blocking(move || paths.iter().map(share).collect()).await;
+    looked.unwrap_or_else(|_| vec![FILE_SHARE; count])
+}
+
+/// A thousand small files take about as long as 64 MiB in one.
+const FILE_SHARE: u64 = 64 * 1024;
 /// How long a departure may take before a line is shown.
 const SILENT_MAX: std::time::Duration = std::time::Duration::from_secs(1);
 /// The most files of a folder whose names are compared with a missing one.
