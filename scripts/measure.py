@@ -37,7 +37,6 @@ class Peer:
 
     def __init__(self, ring, number, *command):
         self.number, self.lines, self.out = number, [], []
-        self.said = threading.Event()
         self.dir = os.path.join(ring.root, str(number))
         arguments = [*ring.within.get(number, []), ring.bin, *command, "--data-dir", self.dir, "--certs-dir", os.path.join(ring.root, "certs"),
                      "--base-port", str(ring.base_port)]
@@ -48,10 +47,10 @@ class Peer:
         for pipe, lines in ((self.process.stderr, self.lines), (self.process.stdout, self.out)):
             threading.Thread(target=self.read, args=(pipe, lines), daemon=True).start()
 
-    def read(self, pipe, lines):
+    @staticmethod
+    def read(pipe, lines):
         for line in pipe:
             lines.append((time.monotonic(), line.rstrip("\n")))
-            self.said.set()
 
     def say(self, command):
         self.process.stdin.write(command + "\n")
@@ -457,15 +456,8 @@ def lookup(ring, options):
     time.sleep(10)
     for _ in range(options.commands):
         name = chance.choice(names)
-        asked.said.clear()
-        begin = time.monotonic()
-        asked.say(f"History {name}")
-        while not asked.out or not asked.out[-1][1].endswith(f"of {name}"):
-            asked.said.wait(BOUND)
-            asked.said.clear()
-        took.append((asked.out[-1][0] - begin) * 1000)
-        time.sleep(0.005)
         asked.out.clear()
+        took.append(asked.done(f"History {name}", f"of {name}$") * 1000)
     print(f"the versions of a name among {options.peers} peers: median {at(took, 50):.2f} ms, p90 {at(took, 90):.2f}, "
           f"p99 {at(took, 99):.2f}, most {max(took):.2f} ({len(took)})")
 

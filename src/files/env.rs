@@ -20,7 +20,6 @@ use crate::replica::{
     TakeOver,
 };
 use crate::time::{Moment, Timestamp};
-use crate::wire::limits::BATCHED_OBJECT_BYTES_MAX;
 use crate::wire::{
     Entry, Fault, Link, MembershipReply, MembershipRequest, MissingReason, NameRecord, ObjectInfo,
     OfferedRecord, PeerName, Reference, SignedRecord, StorageReply, StorageRequest,
@@ -436,15 +435,7 @@ pub trait Env: Hops {
         self: &Arc<Self>,
         contents: Vec<ContentId>,
         most_bytes: u64,
-    ) -> impl Future<Output = Vec<Option<Vec<Self::Piece>>>> + Send {
-        async move {
-            let (mut left, mut all) = (most_bytes, Vec::with_capacity(contents.len()));
-            for content in contents {
-                all.push(read_one(self, content, &mut left).await);
-            }
-            all
-        }
-    }
+    ) -> impl Future<Output = Vec<Option<Vec<Self::Piece>>>> + Send;
 
     /// Of each of these objects, whether the bytes are its own, by their SHA-256.
     fn check_bytes(
@@ -804,24 +795,4 @@ pub struct Asker {
     pub entry: Entry,
     /// Whether a helper named that peer: then it is hearsay, and convicts no peer.
     pub through_a_helper: bool,
-}
-
-/// All bytes of a small object that is here, if `left` bytes hold it.
-async fn read_one<E: Env + ?Sized>(
-    env: &Arc<E>,
-    content: ContentId,
-    left: &mut u64,
-) -> Option<Vec<E::Piece>> {
-    let (object, mut reader) = env.read(content, 0).await.ok()?;
-    if object.length > BATCHED_OBJECT_BYTES_MAX.min(*left) {
-        return None;
-    }
-    let (mut lacking, mut pieces) = (object.length, Vec::new());
-    while lacking > 0 {
-        let piece = reader.next().await.ok()??;
-        lacking = lacking.checked_sub(piece.length())?;
-        pieces.push(piece);
-    }
-    *left -= object.length;
-    Some(pieces)
 }

@@ -9,18 +9,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::batch::Pieces;
-use super::bytes::{Answering as _, Asking as _, Piece as _, StreamError};
+use super::bytes::{Answering as _, Asking, Piece as _, StreamError};
 use super::env::{Cause, Env};
 use super::fetch::look_beyond;
 use super::groups::{Group, Grouped, groups};
-use super::serve::SLOT_WAIT;
+use super::records::STORAGE_TIMEOUT;
 use super::wait::{Together, timeout};
 use crate::id::{ContentId, Position};
 use crate::wire::limits::{BATCH_BYTES_MAX, BATCH_OBJECTS_MAX, BATCHED_OBJECT_BYTES_MAX};
 use crate::wire::{Entry, Fault, ObjectInfo, StorageReply, StorageRequest};
 
 /// The bytes of small objects that other peers hold, each checked by its content id; in the order of the objects. `None`
-/// for an object that does not come this way. None of them is kept here.
+/// for an object that does not come this way, and for the second of two that are the same. None of them is kept here.
 pub async fn gather<E: Env>(env: &Arc<E>, objects: &[ObjectInfo]) -> Vec<Option<Pieces<E>>> {
     let mut gathered: Vec<Option<Pieces<E>>> = objects.iter().map(|_| None).collect();
     let mut seen = BTreeSet::new();
@@ -93,12 +93,19 @@ async fn gather_group<E: Env>(env: &Arc<E>, group: Group<Wanted>, turn: usize) -
 /// The bytes of those of these objects that a peer gives, each checked.
 async fn fetch_batch<E: Env>(env: &Arc<E>, holder: &Entry, objects: &[ObjectInfo]) -> Vec<Option<Pieces<E>>> {
     let mut came = Vec::with_capacity(objects.len());
-    let bytes: u64 = objects.iter().map(|object| object.length).sum();
-    let within = REPLY_TIMEOUT + Duration::from_secs(bytes.div_ceil(SLOW_BYTES_S));
-    match timeout(env, within, take(env, holder, objects, &mut came)).await {
-        Some(Ok(())) => {}
-        Some(Err(error)) => tracing::debug!(peer = %env.named(&holder.position), %error, "a batch broke off"),
-        None => tracing::debug!(peer = %env.named(&holder.position), "a batch takes too long"),
+    let contents = objects.iter().map(|object| object.content).collect();
+    let opened =
+        timeout(env, STORAGE_TIMEOUT, env.open(holder, StorageRequest::FetchBatch { contents })).await;
+    if let Some(Ok(mut stream)) = opened {
+        let meter = |bytes| env.transfers().download.take(env, bytes);
+        let taken = take_batch(&mut stream, objects, &mut came, meter).await;
+        match taken {
+            Ok(None) => look_beyond(env, &mut stream).await,
+            Ok(Some(fault)) => drop(env.blame_answer(&holder.position, fault)),
+            Err(error) => {
+                tracing::debug!(peer = %env.named(&holder.position), %error, "a batch broke off");
+            }
+        }
     }
     came.resize_with(objects.len(), || None);
     let given = objects.iter().zip(&came);
@@ -114,52 +121,43 @@ async fn fetch_batch<E: Env>(env: &Arc<E>, holder: &Entry, objects: &[ObjectInfo
     came
 }
 
-/// Takes the bytes of objects from a peer, in their order.
+/// Takes the answer to a `FetchBatch` for these objects, whose bytes come in their order. `None` in `came` stands for an
+/// object that is not given, or has another length: whoever asks may have a wrong idea of that. `meter` is waited for after
+/// each piece. Returns the fault of the other side, if it has one.
 ///
 /// # Errors
 /// The stream breaks off. The objects that came before are whole.
-async fn take<E: Env>(
-    env: &Arc<E>,
-    holder: &Entry,
+pub async fn take_batch<A: Asking, M: Future<Output = ()> + Send>(
+    stream: &mut A,
     objects: &[ObjectInfo],
-    came: &mut Vec<Option<Pieces<E>>>,
-) -> Result<(), StreamError> {
-    let contents = objects.iter().map(|object| object.content).collect();
-    let opened = env.open(holder, StorageRequest::FetchBatch { contents }).await;
-    let mut stream = opened.map_err(|why| StreamError::Broken(why.to_string()))?;
+    came: &mut Vec<Option<Vec<A::Piece>>>,
+    meter: impl Fn(u64) -> M + Send,
+) -> Result<Option<Fault>, StreamError> {
     stream.finish_send();
-    let lengths = match stream.reply(REPLY_TIMEOUT).await {
+    let lengths = match stream.reply(STORAGE_TIMEOUT).await {
         Ok(StorageReply::Batch { lengths }) if lengths.len() == objects.len() => lengths,
-        Ok(StorageReply::Refused(_)) => return Ok(()),
-        Ok(_) | Err(StreamError::WrongReply) => {
-            env.blame_answer(&holder.position, Fault::WrongReply);
-            return Ok(());
-        }
+        Ok(StorageReply::Refused(_)) => return Ok(None),
+        Ok(_) | Err(StreamError::WrongReply) => return Ok(Some(Fault::WrongReply)),
         Err(error) => return Err(error),
     };
     for (length, object) in lengths.into_iter().zip(objects) {
-        let Some(mut left) = length else {
+        let Some(length) = length else {
             came.push(None);
             continue;
         };
-        if left != object.length {
-            // A tree may be wrong about the length, so that this is held against nobody.
-            return Ok(());
+        if length > BATCHED_OBJECT_BYTES_MAX {
+            return Ok(Some(Fault::WrongLength));
         }
-        let mut pieces = Vec::new();
+        let (mut left, mut pieces) = (length, Vec::new());
         while left > 0 {
-            let Some(piece) = stream.piece(left).await? else {
-                env.blame_answer(&holder.position, Fault::WrongLength);
-                return Ok(());
-            };
+            let Some(piece) = stream.piece(left).await? else { return Ok(Some(Fault::WrongLength)) };
             left = left.saturating_sub(piece.length());
-            env.transfers().download.take(env, piece.length()).await;
+            meter(piece.length()).await;
             pieces.push(piece);
         }
-        came.push(Some(pieces));
+        came.push(Some(pieces).filter(|_| length == object.length));
     }
-    look_beyond(env, &mut stream).await;
-    Ok(())
+    Ok(None)
 }
 
 /// Handles `FetchBatch`: sends the bytes of those of these objects that are here and small.
@@ -197,7 +195,5 @@ pub async fn serve_batch<E: Env>(
     stream.finish().await
 }
 
-/// The timeout for the answer: less than that for a single object, which is the other way.
-const REPLY_TIMEOUT: Duration = Duration::from_secs(2);
-/// A batch that comes more slowly than so many bytes a second is given up: its objects are fetched alone.
-const SLOW_BYTES_S: u64 = 64 * 1024;
+/// How long a batch waits for a slot. The bytes are read before the answer, which has to come within [`STORAGE_TIMEOUT`].
+const SLOT_WAIT: Duration = Duration::from_secs(1);

@@ -59,4 +59,4 @@ pub async fn answer_outboard<E: Env>(
 }
 
 /// The time that a peer which requests an object waits for a slot: less than its timeout for the answer.
-pub(super) const SLOT_WAIT: Duration = Duration::from_secs(4);
+const SLOT_WAIT: Duration = Duration::from_secs(4);

@@ -244,7 +244,7 @@ pub enum StorageRequest {
     /// Asks for the bytes of some small objects: a peer asks its client for files that the client stores, or another peer
     /// for objects that it holds. `-> Batch`, then the bytes of those that are given, one behind the other.
     FetchBatch {
-        /// The content ids of the objects, with the bounds of `StoreBatch`.
+        /// The content ids of the objects: at most [`super::limits::BATCH_OBJECTS_MAX`].
         contents: Vec<ContentId>,
     },
     /// Like `StoreBatch`, for objects without a name: the files of a tree. The answers are those of `StoreBatch`.

@@ -41,27 +41,17 @@ impl Disk {
 
     /// Cuts the power: nothing that was not synced reaches the disk any more, and every call fails from now on. (The
     /// shutdown call of ext4, with the flag that leaves the journal unwritten.)
-    ///
-    /// The same process writes a file at the last moment, which must not outlive the cut. It was another process before, so
-    /// that a peer's sync of the whole file system came between the two.
     pub fn cut_power(&self) {
-        let cut = "open(D, '<', $ARGV[0]) or die; open(F, '>', $ARGV[1]) or die; my $f = pack('L', 2); \
-                   syswrite(F, 'never synced') or die; ioctl(D, 0x8004587D, $f) or die";
-        let unsynced = self.unsynced();
-        let done = run(Command::new("perl").args(["-e", cut]).arg(&self.at).arg(unsynced));
-        assert!(done, "ext4 does not shut down");
+        let cut =
+            "open(D, '<', $ARGV[0]) or die $!; my $f = pack('L', 2); ioctl(D, 0x8004587D, $f) or die $!";
+        let done = Command::new("perl").args(["-e", cut]).arg(&self.at).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     }
 
     /// Mounts the file system again after [`Disk::cut_power`]. No process may use it any more.
     pub fn power_on(&self) {
         eventually("nobody uses the disk", || run(Command::new("umount").arg(&self.at)));
         assert!(self.mount());
-        let left = fs::read(self.unsynced()).unwrap_or_default();
-        assert!(left.is_empty(), "a file that was never synced outlived the loss of power");
-    }
-
-    fn unsynced(&self) -> PathBuf {
-        self.at.join("unsynced")
     }
 }
 
@@ -75,4 +65,19 @@ impl Drop for Disk {
 /// Runs a command; true if it succeeds.
 pub fn run(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())
+}
+
+/// Goal: the cut is one. A folder that was synced is there afterwards; one that was made after that is not, although the
+/// file system would have kept it in an orderly end.
+#[test]
+#[ignore = "needs --all, mount, perl"]
+fn a_cut_takes_what_was_not_synced() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::of(dir.path(), 64, &[]);
+    fs::create_dir(dir.path().join("kept")).unwrap();
+    assert!(run(Command::new("sync").arg("-f").arg(dir.path())));
+    fs::create_dir(dir.path().join("lost")).unwrap();
+    disk.cut_power();
+    disk.power_on();
+    assert!(dir.path().join("kept").is_dir() && !dir.path().join("lost").exists());
 }

@@ -13,7 +13,8 @@ use super::samples::check_disk;
 const FIVE: [u8; 5] = [40, 90, 140, 190, 240];
 
 /// Goal: each round a peer is killed in the middle of stores, new versions and removals through another one, and starts
-/// again; afterwards every peer gives every acknowledged file, whole, and denies every removed name.
+/// again; afterwards the peers give every acknowledged file that they are asked for, whole, and deny every removed name: a
+/// part of them in each round, all of them in the end.
 #[test]
 fn a_kill_under_load_loses_nothing() {
     let (rounds, seed) = rounds("QUOIT_KILLS", 2);

@@ -82,18 +82,16 @@ impl Acknowledged {
         }
     }
 
-    /// Like [`Acknowledged::check`], for a hundred of the names, and in the next round for others: many rounds would read all
-    /// of them again and again.
+    /// Like [`Acknowledged::check`], for about a hundred of the names, in each round others, and for those that were changed
+    /// last: reading all of them in every round would take too long.
     pub fn check_part(&self, ring: &Ring, round: usize) {
         let numbers = ring.numbers();
         let parts = self.names.len().div_ceil(NAMES_CHECKED).max(1);
-        for (at, (name, bytes)) in self.names.iter().enumerate().skip(round % parts).step_by(parts) {
-            check_name(ring, numbers[at % numbers.len()], name, bytes.as_deref());
-        }
-        // The names that were changed just now are always among them.
-        let latest = self.latest.iter().filter_map(|name| Some((name, self.names.get(name)?)));
-        for (at, (name, bytes)) in latest.enumerate().filter(|_| parts > 1) {
-            check_name(ring, numbers[at % numbers.len()], name, bytes.as_deref());
+        let part = self.names.iter().skip(round % parts).step_by(parts);
+        let latest = self.latest.iter().filter(|_| parts > 1);
+        let latest = latest.filter_map(|name| Some((name, self.names.get(name)?)));
+        for (at, (name, bytes)) in part.chain(latest).enumerate() {
+            check_name(ring, numbers[(at + round) % numbers.len()], name, bytes.as_deref());
         }
     }
 

@@ -140,6 +140,36 @@ fn a_directory_comes_back_and_only_what_changed_moves() {
     assert!(ring.scratch().join("before/empty").exists());
 }
 
+/// Goal: all small files come together, whatever peer is asked, which has three quarters of them: none is asked for alone.
+#[test]
+fn small_files_come_together() {
+    let mut ring = Ring::new(8);
+    ring.log = Some("quoit=debug");
+    ring.init_all(&FOUR);
+    ring.settle();
+    let dir = ring.scratch().join("many");
+    fs::create_dir(&dir).unwrap();
+    for i in 0..150 {
+        // Some are empty, and some are equal.
+        write(&dir.join(format!("{i}")), "many ".repeat(i % 100).as_bytes());
+    }
+    ring.said(50, &["store", "-r", "--wait", "all", "many"]).done();
+    for number in FOUR {
+        let back = format!("back-{number}");
+        let mut command = ring.shell(number, &["request", "many", "-o", &back]);
+        let output = command.env("QUOIT_LOG", "quoit=debug").output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && !told.contains(ALONE), "peer {number}: {told}");
+        assert_eq!(described(&ring.scratch().join(back)), described(&dir));
+        ring.ask(number, "Request many").done();
+        assert!(!ring.peer(number).all().err.contains(ALONE), "peer {number}");
+        assert_eq!(described(&ring.data_dir(number).join("received/many")), described(&dir));
+    }
+}
+
+/// The beginning of the line about files that did not come together.
+const ALONE: &str = "files did not come together";
+
 /// Goal: a part of a tree is listed and brought alone.
 #[test]
 fn a_part_of_a_directory() {

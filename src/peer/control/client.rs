@@ -328,11 +328,19 @@ impl Client {
         };
         let mut opened = Vec::with_capacity(objects.len());
         for (object, given) in objects.iter().zip(given) {
-            opened.push(match given {
-                true => Some(self.bytes(&mut replies, object.length as usize).await?),
-                false => None,
-            });
+            if !given {
+                opened.push(None);
+                continue;
+            }
+            match self.bytes(&mut replies, object.length as usize).await {
+                Ok(bytes) => opened.push(Some(bytes)),
+                Err(error) => {
+                    tracing::debug!(%error, "a batch broke off");
+                    break;
+                }
+            }
         }
+        opened.resize(objects.len(), None);
         Ok(opened)
     }
 

@@ -3,6 +3,7 @@
 //!
 //! Each chunk is checked before any of its bytes is passed on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,10 +117,19 @@ impl Shared {
         for (one, gathered) in all.iter_mut().filter(|own| own.is_none()).zip(gathered) {
             *one = gathered;
         }
+        // A tree may be wrong about the length.
+        let length = |ropes: &Vec<Rope>| ropes.iter().map(|rope| rope.len() as u64).sum::<u64>();
         for (one, object) in all.iter_mut().zip(objects) {
-            // A tree may be wrong about the length.
-            let length = |ropes: &Vec<Rope>| ropes.iter().map(|rope| rope.len() as u64).sum::<u64>();
             *one = one.take().filter(|ropes| length(ropes) == object.length);
+        }
+        // Of equal files one came.
+        let came = objects
+            .iter()
+            .zip(&all)
+            .filter_map(|(object, one)| Some(((object.content, object.length), one.clone()?)));
+        let came: BTreeMap<(ContentId, u64), Vec<Rope>> = came.collect();
+        for (one, object) in all.iter_mut().zip(objects).filter(|(one, _)| one.is_none()) {
+            *one = came.get(&(object.content, object.length)).cloned();
         }
         all
     }

@@ -7,14 +7,16 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::blob::{BlobError, KnownFiles, Source, Stamp};
-use crate::files::{self, BatchOrder, Env as _, GiveError, Order, PutOrder, StoreFailure, Stored};
+use crate::files::{
+    self, BatchOrder, Env as _, GiveError, Order, PutOrder, StoreFailure, Stored, StreamError,
+};
 use crate::id::{ContentId, FileName, FileNameError, Position};
 use crate::peer::api::{Progress, StoreError, StoreOptions, StoreReport, Wanted};
-use crate::peer::shared::{STORAGE_TIMEOUT, Shared};
+use crate::peer::shared::Shared;
 use crate::replica::WaitError;
-use crate::transport::{Connection, Rope, StreamError, spawn_blocking};
+use crate::transport::{Connection, Rope, spawn_blocking};
 use crate::wire::limits::{BATCH_BYTES_MAX, BATCH_OBJECTS_MAX};
-use crate::wire::{BatchedFile, ObjectInfo, Reply, Request, StorageReply, StorageRequest};
+use crate::wire::{BatchedFile, ObjectInfo, Request, StorageRequest};
 
 impl Shared {
     /// Stores a file of this process's user.
@@ -322,7 +324,11 @@ async fn fetch_batch(client: &Connection, objects: Vec<ObjectInfo>) -> Vec<Optio
     }
     fetched.resize(objects.len(), None);
     spawn_blocking(move || {
-        let sound = |(bytes, object): (Option<Bytes>, ObjectInfo)| {
+        let sound = |(pieces, object): (Option<Vec<Rope>>, ObjectInfo)| {
+            // Whole, so that they do not keep the buffers of the network.
+            let parts: Vec<&[u8]> =
+                pieces.iter().flatten().flat_map(Rope::parts).map(Bytes::as_ref).collect();
+            let bytes = pieces.is_some().then(|| Bytes::from(parts.concat()));
             bytes.filter(|bytes| ContentId::of(bytes) == object.content)
         };
         fetched.into_iter().zip(objects).map(sound).collect()
@@ -333,30 +339,14 @@ async fn fetch_batch(client: &Connection, objects: Vec<ObjectInfo>) -> Vec<Optio
 async fn try_to_fetch(
     client: &Connection,
     objects: &[ObjectInfo],
-    fetched: &mut Vec<Option<Bytes>>,
+    fetched: &mut Vec<Option<Vec<Rope>>>,
 ) -> Result<(), StreamError> {
     let contents = objects.iter().map(|object| object.content).collect();
     let mut stream = client.open(&Request::Storage(StorageRequest::FetchBatch { contents })).await?;
-    stream.finish_send();
-    let Reply::Storage(StorageReply::Batch { lengths }) = stream.read_reply(STORAGE_TIMEOUT).await? else {
-        return Err(StreamError::Ended);
-    };
-    for (length, object) in lengths.into_iter().zip(objects) {
-        let Some(length) = length else {
-            fetched.push(None);
-            continue;
-        };
-        if length != object.length {
-            return Err(StreamError::Ended);
-        }
-        let mut bytes = Vec::with_capacity(length as usize);
-        while bytes.len() < length as usize {
-            let piece = stream.read_piece(length as usize - bytes.len()).await?;
-            bytes.extend_from_slice(&piece.ok_or(StreamError::Ended)?);
-        }
-        fetched.push(Some(bytes.into()));
+    match files::take_batch(&mut stream, objects, fetched, |_| std::future::ready(())).await? {
+        None => Ok(()),
+        Some(fault) => Err(StreamError::Broken(fault.to_string())),
     }
-    Ok(())
 }
 
 /// The source of the bytes of a store.

@@ -23,6 +23,7 @@ use crate::outboard::Outboard;
 use crate::replica::{DiskRoom, Holdings, LeaseTerms, Presence};
 use crate::shelf;
 use crate::time::Moment;
+use crate::wire::limits::BATCHED_OBJECT_BYTES_MAX;
 use crate::wire::{Link, MissingReason, ObjectInfo, OfferedRecord, Reference};
 
 /// The content and the state of a peer's disk.
@@ -301,6 +302,30 @@ impl Disk {
             // A light disk has no links.
             Kind::Light(light) => Ok((light.info(&content).ok_or(DiskFailure::NotHere)?, Vec::new())),
             Kind::Real(real) => Ok(shelf::info_and_links(&real.store()?, content)?),
+        }
+    }
+
+    /// All bytes of those of these objects that are here and small; see [`crate::files::Env::read_small`].
+    pub(super) fn read_small(&mut self, contents: &[ContentId], most_bytes: u64) -> Vec<Option<Span>> {
+        match &mut self.0 {
+            Kind::Light(light) => {
+                let mut left = most_bytes;
+                let mut read = |content: &ContentId| {
+                    let (object, sound) = light.read(content)?;
+                    let bytes =
+                        Some(object.length).filter(|length| *length <= BATCHED_OBJECT_BYTES_MAX.min(left))?;
+                    left -= bytes;
+                    Some(Span::Light { bytes, sound })
+                };
+                contents.iter().map(&mut read).collect()
+            }
+            Kind::Real(real) => match real.store() {
+                Ok(store) => {
+                    let read = shelf::read_small(&store, contents, most_bytes);
+                    read.into_iter().map(|bytes| bytes.map(Span::Real)).collect()
+                }
+                Err(_) => contents.iter().map(|_| None).collect(),
+            },
         }
     }
 

@@ -361,6 +361,16 @@ impl Env for Keeper {
         Reading::begin(self, &content, offset)
     }
 
+    async fn read_small(
+        self: &Arc<Self>,
+        contents: Vec<ContentId>,
+        most_bytes: u64,
+    ) -> Vec<Option<Vec<Span>>> {
+        self.disk_call().await;
+        let read = self.disk.lock().read_small(&contents, most_bytes);
+        read.into_iter().map(|span| span.map(|span| vec![span])).collect()
+    }
+
     async fn check_bytes(self: &Arc<Self>, objects: Vec<(ContentId, Vec<Span>)>) -> Vec<bool> {
         objects.iter().map(|(content, pieces)| Span::are_of(pieces, content)).collect()
     }

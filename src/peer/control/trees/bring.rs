@@ -4,6 +4,7 @@
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -266,22 +267,37 @@ impl<'a> Work<'a> {
         let mut small: Vec<Small<'_>> = small.into_iter().filter_map(Small::of).collect();
         // Neighbours in the key space have the same replicas, so that they come together from these.
         small.sort_by_key(|file| file.object.content);
-        let together = stream::iter(in_commands(small, |file| file.object))
+        let has_failed = AtomicBool::new(false);
+        let goes_on = || !has_failed.load(Ordering::Relaxed);
+        let commands = in_commands(small, |file| file.object).into_iter();
+        let together = stream::iter(commands.take_while(|_| goes_on()))
             .map(|files| self.together(files, progress))
             .buffer_unordered(AT_ONCE_MAX);
         let mut together = together.boxed();
         // Files that do not come together are brought alone at the end.
         loop {
             let bring = |(entry, step)| self.alone(entry, step, progress);
-            let alone_now =
-                stream::iter(std::mem::take(&mut alone)).map(bring).buffer_unordered(FILES_AT_ONCE);
-            let mut coming = stream::select(alone_now.boxed(), together);
+            let files = std::mem::take(&mut alone).into_iter();
+            let alone_now = stream::iter(files.take_while(|_| goes_on())).map(bring);
+            let mut coming = stream::select(alone_now.buffer_unordered(FILES_AT_ONCE).boxed(), together);
+            let mut failure = None;
             while let Some(lacking) = coming.next().await {
-                alone.extend(lacking?);
+                match lacking {
+                    Ok(lacking) => alone.extend(lacking),
+                    // Nothing more begins, and nothing is written any more once this returns.
+                    Err(error) => {
+                        has_failed.store(true, Ordering::Relaxed);
+                        failure.get_or_insert(error);
+                    }
+                }
+            }
+            if let Some(error) = failure {
+                return Err(error);
             }
             if alone.is_empty() {
                 return Ok(());
             }
+            tracing::debug!(files = alone.len(), "files did not come together, and are brought alone");
             together = stream::empty().boxed();
         }
     }
@@ -405,3 +421,32 @@ impl NewSmall {
 
 /// The number of files that are brought at the same time.
 const FILES_AT_ONCE: usize = 48;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::OutboardDigest;
+
+    /// Goal: other bytes than those of the object are not written, and nothing of them remains.
+    #[test]
+    fn wrong_bytes_leave_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let beneath = Beneath::open(dir.path()).unwrap();
+        let content = ContentId::of(b"right");
+        let new = |bytes: &'static [u8]| NewSmall {
+            path: TreePath::new("file").unwrap(),
+            step: Step::Make,
+            mode: Mode::of_bits(0o644),
+            modified: FileTime::new(1_000, 5),
+            object: ObjectInfo { content, length: 5, outboard: OutboardDigest([0; 32]) },
+            bytes: Bytes::from_static(bytes).into(),
+        };
+        assert!(!new(b"wrong").write(&beneath).unwrap());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert!(new(b"right").write(&beneath).unwrap());
+        assert_eq!(std::fs::read(dir.path().join("file")).unwrap(), b"right");
+        // Another file came there meanwhile.
+        assert!(new(b"right").write(&beneath).is_err());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}
