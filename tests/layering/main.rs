@@ -138,7 +138,8 @@ const RULES: &[Rule] = &[
         ],
         pure: false,
     },
-    Rule { module: "main", sees: &["cli"], pure: false },
+    Rule { module: "arenas", sees: &[], pure: false },
+    Rule { module: "main", sees: &["cli", "arenas"], pure: false },
     Rule { module: "lib", sees: &[], pure: false },
 ];
 
