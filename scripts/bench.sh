@@ -2,7 +2,7 @@
 # Measures Quoit beside other programs that move files, in turn, in the same minutes; see scripts/bench.py --help.
 #
 #   scripts/bench.sh [--rounds 5] [--mebibytes 1024] [--packet-bytes N] [--out target/bench]
-#   scripts/bench.sh --lines [matrix|narrow|share|slow|request …] [--rounds 3] [--seconds 15]
+#   scripts/bench.sh --lines [matrix|narrow|share|slow|request|small …] [--rounds 3] [--seconds 15]
 #
 # Builds what it needs. Beside Quoit it measures one raw QUIC stream of benches/stream.rs, and each of these programs
 # that is installed; one that is missing is named with the way to install it: rsync, sendme, garage, kubo.

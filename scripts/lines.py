@@ -5,6 +5,8 @@
   share     a QUIC stream and a TCP stream (Cubic) on one line at the same time
   slow      a line of 1 Mbit/s with a queue of 300 kB: the round trips that a ping would have
   request   `quoit request` of --mebibytes over 10 ms one way and 0.1 % loss, beside a TCP copy of as many bytes
+  small     `quoit store` of --files files of 10 KiB, with names and as a directory, over 50 ms one way and over hardly any
+            delay: three copies, one at the storing peer and two beyond the line
 
 Two network namespaces are joined by two TUN devices and a relay (benches/lines.rs), so that TCP and QUIC meet the same
 line: 1,500 bytes a packet, 400 Mbit/s, a queue of one round trip, losses by a seed. That needs root and /dev/net/tun.
@@ -288,6 +290,49 @@ def request(options):
     return figures
 
 
+def small(options):
+    if options.udp:
+        sys.exit("peers beyond a line need root and /dev/net/tun")
+    figures, measure.BOUND = {}, 600.0
+    for round_ in range(options.rounds):
+        for delay in (0.0005, 0.050):
+            with Line(options, delay, queue_kib=4096, seed=round_ + 1) as line:
+                ring = measure.Ring(argparse.Namespace(**{**vars(options), "user": None}))
+                ring.within = {60: line.at(0), 150: line.at(1), 240: line.at(1)}
+                try:
+                    first = ring.found(60, "--listen", f"{HERE}:12300")
+                    for at, number in enumerate((150, 240)):
+                        peer = ring.peers[number] = measure.Peer(ring, number, "join", str(number), f"{HERE}:12300",
+                                                                 "--listen", f"{THERE}:{12300 + at}")
+                        peer.wait_for(r" is active")
+                    measure.settle(ring)
+                    for kind, words in (("with names", []), ("as a directory", ["-r"])):
+                        folder = os.path.join(ring.root, kind.replace(" ", "-"))
+                        os.mkdir(folder)
+                        for i in range(options.files):
+                            with open(os.path.join(folder, f"{kind[-1]}-{i}"), "wb") as file:
+                                file.write(os.urandom(10 * 1024))
+                        paths = [folder] if words else sorted(os.path.join(folder, name) for name in os.listdir(folder))
+                        places = ["--data-dir", first.dir, "--certs-dir", os.path.join(ring.root, "certs")]
+                        begin = time.monotonic()
+                        done = subprocess.run([*line.at(0), ring.bin, "store", *words, *places, *paths],
+                                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                        if done.returncode:
+                            sys.exit(f"the store failed: {done.stderr[-500:]}")
+                        figures.setdefault((kind, delay), []).append(options.files / (time.monotonic() - begin))
+                finally:
+                    ring.end()
+            found = ", ".join(f"{kind} {figures[kind, delay][-1]:.0f}" for kind in ("with names", "as a directory"))
+            print(f"round {round_ + 1}, {delay * 1e3:g} ms: {found} files/s", file=sys.stderr)
+    print(f"| {options.files} files of 10 KiB | files/s over 50 ms one way, median | least to most | over 0.5 ms | ratio |\n"
+          "|---|---|---|---|---|")
+    for kind in ("with names", "as a directory"):
+        near, far = figures[kind, 0.0005], figures[kind, 0.050]
+        print(f"| {kind} | {statistics.median(far):.0f} | {min(far):.0f} to {max(far):.0f} | {statistics.median(near):.0f} | "
+              f"{statistics.median(far) / statistics.median(near):.2f} |")
+    return {f"{kind}, {delay * 1e3:g} ms": rates for (kind, delay), rates in figures.items()}
+
+
 def figures_of(unit):
     return lambda text: [float(figure) * unit for figure in text.split(",")]
 
@@ -295,12 +340,13 @@ def figures_of(unit):
 def main():
     if sys.argv[1:2] == ["--tcp"]:
         return tcp(*sys.argv[2:])
-    parts = {"matrix": matrix, "narrow": narrow, "share": share, "slow": slow, "request": request}
+    parts = {"matrix": matrix, "narrow": narrow, "share": share, "slow": slow, "request": request, "small": small}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", choices=[*parts, []], help="what to measure [default: all]")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=15, help="the length of a transfer")
     parser.add_argument("--mebibytes", type=int, default=1024, help="the size of the file of `request`")
+    parser.add_argument("--files", type=int, default=10_000, help="the number of files of `small`")
     parser.add_argument("--ways", type=lambda text: text.split(","), default=WAYS)
     parser.add_argument("--delays", type=figures_of(1e-3), default=[0.010, 0.050], help="of `matrix`: 10,50 (ms one way)")
     parser.add_argument("--losses", type=figures_of(1e-2), default=[0.0, 0.001, 0.01], help="of `matrix`: 0,0.1,1 (percent)")
