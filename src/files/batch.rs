@@ -146,7 +146,7 @@ pub(super) async fn keep_own_batch<E: Env>(
     bytes: &[Pieces<E>],
     mut hear: impl FnMut(Position, Vec<BatchMissing>) -> bool + Send,
 ) -> Result<(), MissingReason> {
-    let plan = Plan::make(env, objects.to_vec(), StoreRole::Owner).await;
+    let plan = Plan::make(env, objects.to_vec(), StoreRole::Owner, None).await;
     let plan = plan.map_err(|why| MissingReason::Refused(why.to_string()))?;
     let slot = env.transfers().batches.slot(env, Party::Here, ENTRANCE_WAIT).await;
     let slot = slot.ok_or_else(|| MissingReason::Refused(TOO_MANY.to_owned()))?;
@@ -195,7 +195,7 @@ async fn take_batch<E: Env>(
     };
     // A peer that is just entering the ring is worth a short wait.
     env.view_until(ENTRANCE_WAIT, |view| view.phase != PhaseKind::Entering).await;
-    let plan = match Plan::make(env, objects, role).await {
+    let plan = match Plan::make(env, objects, role, sender).await {
         Ok(plan) => plan,
         Err(why) => return stream.reply(why.into()).await,
     };
@@ -241,7 +241,12 @@ struct Plan {
 impl Plan {
     /// # Errors
     /// The reason why none of the objects is kept here.
-    async fn make<E: Env>(env: &Arc<E>, objects: Vec<Batched>, role: StoreRole) -> Result<Plan, NotKept> {
+    async fn make<E: Env>(
+        env: &Arc<E>,
+        objects: Vec<Batched>,
+        role: StoreRole,
+        giver: Option<Position>,
+    ) -> Result<Plan, NotKept> {
         let (view, is_owner) = (env.view(), role == StoreRole::Owner);
         let mut plan =
             Plan { here: vec![], wanted: vec![], refused: vec![], chain: vec![], is_owner, objects };
@@ -249,7 +254,7 @@ impl Plan {
         for (index, batched) in plan.objects.iter().enumerate() {
             match store_duty(&view, env.copies(), &batched.object, role.clone()) {
                 Ok(duty) => {
-                    plan.chain = duty.chain;
+                    plan.chain = duty.with_giver_last(giver).chain;
                     due.push((index as u16, batched.object));
                 }
                 Err(why) => {

@@ -144,7 +144,10 @@ pub async fn accept_object<E: Env>(
     // A peer that is just entering the ring is worth a short wait.
     env.view_until(ENTRANCE_WAIT, |view| view.phase != PhaseKind::Entering).await;
     let done = match store_duty(&env.view(), env.copies(), &object, role) {
-        Ok(duty) => accept_and_pass_on(env, &mut upstream, &arrival, (object, links), duty).await,
+        Ok(duty) => {
+            let duty = duty.with_giver_last(upstream.party().certain());
+            accept_and_pass_on(env, &mut upstream, &arrival, (object, links), duty).await
+        }
         Err(why @ NotKept::TooLong { .. }) => {
             upstream.reply(own_word(env, &Err(MissingReason::Final(why.to_string())))).await
         }

@@ -21,6 +21,15 @@ pub struct StoreDuty {
 }
 
 impl StoreDuty {
+    /// The same duty; the chain of an owner ends with the peer that gives the object, if that is a replica. It has the bytes
+    /// anyway, and may be far away: the second copy is then durable sooner, and at a peer that does not die with it.
+    pub fn with_giver_last(mut self, giver: Option<Position>) -> StoreDuty {
+        if self.owner {
+            self.chain.sort_by_key(|entry| Some(entry.position) == giver);
+        }
+        self
+    }
+
     /// Whether a report on another copy is passed back to the sender of the object at once. The owner may still make a
     /// copy that the chain could not, and reports on it later.
     pub fn passes_back(&self, word: &StorageReply) -> bool {
@@ -195,6 +204,16 @@ mod tests {
         let role = StoreRole::Replica { chain: chain.clone() };
         let duty = store_duty(&view(30), 3, &object(15), role).unwrap();
         assert_eq!(duty, StoreDuty { chain, owner: false });
+    }
+
+    #[test]
+    fn the_chain_of_an_owner_ends_with_the_giver() {
+        let duty = || store_duty(&view(20), 3, &object(15), StoreRole::Owner).unwrap();
+        let ordered = |giver: u8| numbers_of(&duty().with_giver_last(Some(peer(giver))).chain);
+        assert_eq!((ordered(30), ordered(40), ordered(10)), (vec![40, 30], vec![30, 40], vec![30, 40]));
+        assert_eq!(duty().with_giver_last(None), duty());
+        let replica = StoreDuty { chain: vec![entry(30), entry(40)], owner: false };
+        assert_eq!(replica.clone().with_giver_last(Some(peer(30))), replica, "its owner has chosen it");
     }
 
     #[test]
