@@ -435,7 +435,7 @@ pub trait Env: Hops {
         self: &Arc<Self>,
         contents: Vec<ContentId>,
         most_bytes: u64,
-    ) -> impl Future<Output = Vec<Option<Vec<Self::Piece>>>> + Send;
+    ) -> impl Future<Output = Vec<Option<Self::Piece>>> + Send;
 
     /// Of each of these objects, whether the bytes are its own, by their SHA-256.
     fn check_bytes(

@@ -4,7 +4,7 @@
 //! other. This is the quick way and not the only one: an object that does not come so, for whatever reason, is fetched alone
 //! (`fetch`), from every holder and with more patience.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,15 +20,16 @@ use crate::wire::limits::{BATCH_BYTES_MAX, BATCH_OBJECTS_MAX, BATCHED_OBJECT_BYT
 use crate::wire::{Entry, Fault, ObjectInfo, StorageReply, StorageRequest};
 
 /// The bytes of small objects that other peers hold, each checked by its content id; in the order of the objects. `None`
-/// for an object that does not come this way, and for the second of two that are the same. None of them is kept here.
+/// for an object that does not come this way. None of them is kept here. Of equal objects one is fetched.
 pub async fn gather<E: Env>(env: &Arc<E>, objects: &[ObjectInfo]) -> Vec<Option<Pieces<E>>> {
     let mut gathered: Vec<Option<Pieces<E>>> = objects.iter().map(|_| None).collect();
-    let mut seen = BTreeSet::new();
-    let wanted = objects
-        .iter()
-        .enumerate()
-        .filter(|(_, object)| object.length <= BATCHED_OBJECT_BYTES_MAX && seen.insert(object.content));
-    let wanted: Vec<Wanted> = wanted.map(|(index, object)| Wanted { index, object: *object }).collect();
+    let (mut first, mut wanted) = (BTreeMap::new(), Vec::new());
+    for (index, object) in objects.iter().enumerate() {
+        if *first.entry(object.content).or_insert(index) == index && object.length <= BATCHED_OBJECT_BYTES_MAX
+        {
+            wanted.push(Wanted { index, object: *object });
+        }
+    }
     if wanted.is_empty() {
         return gathered;
     }
@@ -40,6 +41,11 @@ pub async fn gather<E: Env>(env: &Arc<E>, objects: &[ObjectInfo]) -> Vec<Option<
     while let Some(group) = coming.next().await {
         for (index, pieces) in group {
             gathered[index] = Some(pieces);
+        }
+    }
+    for (index, object) in objects.iter().enumerate() {
+        if gathered[index].is_none() {
+            gathered[index] = gathered[first[&object.content]].clone();
         }
     }
     gathered
@@ -98,8 +104,7 @@ async fn fetch_batch<E: Env>(env: &Arc<E>, holder: &Entry, objects: &[ObjectInfo
         timeout(env, STORAGE_TIMEOUT, env.open(holder, StorageRequest::FetchBatch { contents })).await;
     if let Some(Ok(mut stream)) = opened {
         let meter = |bytes| env.transfers().download.take(env, bytes);
-        let taken = take_batch(&mut stream, objects, &mut came, meter).await;
-        match taken {
+        match read_batch(&mut stream, objects, &mut came, meter).await {
             Ok(None) => look_beyond(env, &mut stream).await,
             Ok(Some(fault)) => drop(env.blame_answer(&holder.position, fault)),
             Err(error) => {
@@ -121,13 +126,13 @@ async fn fetch_batch<E: Env>(env: &Arc<E>, holder: &Entry, objects: &[ObjectInfo
     came
 }
 
-/// Takes the answer to a `FetchBatch` for these objects, whose bytes come in their order. `None` in `came` stands for an
-/// object that is not given, or has another length: whoever asks may have a wrong idea of that. `meter` is waited for after
-/// each piece. Returns the fault of the other side, if it has one.
+/// Reads the answer to a `FetchBatch` for these objects, whose bytes come in their order. `came` gets `None` for an object
+/// that the other side does not give, or gives with another length than the asking side expects; the asking side may be
+/// wrong about the length. The reader waits for `meter` after each piece. Returns the fault of the other side, if it has one.
 ///
 /// # Errors
 /// The stream breaks off. The objects that came before are whole.
-pub async fn take_batch<A: Asking, M: Future<Output = ()> + Send>(
+pub async fn read_batch<A: Asking, M: Future<Output = ()> + Send>(
     stream: &mut A,
     objects: &[ObjectInfo],
     came: &mut Vec<Option<Vec<A::Piece>>>,
@@ -183,10 +188,9 @@ pub async fn serve_batch<E: Env>(
     };
     let _first = env.transfers().pace.foreground();
     let read = env.read_small(contents, BATCH_BYTES_MAX).await;
-    let length = |pieces: &Pieces<E>| pieces.iter().map(|piece| piece.length()).sum();
-    let lengths = read.iter().map(|pieces| pieces.as_ref().map(length)).collect();
+    let lengths = read.iter().map(|bytes| bytes.as_ref().map(|bytes| bytes.length())).collect();
     stream.reply(StorageReply::Batch { lengths }).await?;
-    for piece in read.into_iter().flatten().flatten() {
+    for piece in read.into_iter().flatten() {
         let length = piece.length();
         env.transfers().upload.take(env, length).await;
         stream.send(piece).await?;

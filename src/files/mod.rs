@@ -117,7 +117,7 @@ pub use free::{
     NotEvicted, NotFreed, answer_may_free, answer_vouch, evict, free_copy, free_surplus, hear_freed,
     tell_of_evicted,
 };
-pub use gather::{gather, serve_batch, take_batch};
+pub use gather::{gather, read_batch, serve_batch};
 pub use history::{Versions, answer_history, versions_of};
 pub use laws::Laws;
 pub use leases::{answer_renew, keep_leases};

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::choice::{Chosen, PeerChoice};
 use super::gifts::{Gifts, Offer};
+use super::object_bytes::ObjectBytes;
 use super::spool::spool;
 use crate::backoff::Backoff;
 use crate::blob::{KnownFiles, Source, is_in_use};
@@ -31,7 +32,7 @@ use crate::peer::shared::GATHER;
 use crate::transport::{
     ClientConnection, CommandReplies, DialError, Refusal, Rope, StreamError, spawn_blocking,
 };
-use crate::wire::limits::{LISTED_MAX, PIECE_BYTES};
+use crate::wire::limits::LISTED_MAX;
 use crate::wire::{BatchedFile, ClientReply, ClientRequest, FileEntry, ObjectInfo, SignedRevocation};
 
 /// A connection to the peer that is commanded.
@@ -364,8 +365,7 @@ impl Client {
                 // The peer is looking for holders, or checks its own copy.
                 ClientReply::Progress { .. } => {}
                 ClientReply::Object(object) if object.content == content => {
-                    let pieces = Pieces::Remote(replies);
-                    return Ok(ObjectBytes { content, left: object.length, is_whole: true, pieces });
+                    return Ok(ObjectBytes::of_replies(object, replies));
                 }
                 _ => return Err(self.broke_the_protocol()),
             }
@@ -387,7 +387,7 @@ impl Client {
             match self.next(&mut replies).await? {
                 ClientReply::Progress { .. } => {}
                 ClientReply::Range(report) if report.range == range => {
-                    let bytes = ObjectBytes::of_range(&report, Pieces::Remote(replies));
+                    let bytes = ObjectBytes::of_range_in_replies(&report, replies);
                     return Ok((report, bytes));
                 }
                 _ => return Err(self.broke_the_protocol()),
@@ -797,87 +797,6 @@ impl Client {
 
     fn broke_the_protocol(&self) -> Failure {
         Failure::new(format!("{} broke the protocol; is it of another version?", self.described))
-    }
-}
-
-/// The bytes of an object, piece by piece.
-pub struct ObjectBytes {
-    content: ContentId,
-    left: u64,
-    /// Whether these are all bytes of the object, so that their hash is its content id.
-    is_whole: bool,
-    pieces: Pieces,
-}
-
-enum Pieces {
-    Local(crate::peer::flows::relay::Pieces),
-    Remote(CommandReplies),
-}
-
-impl ObjectBytes {
-    pub(in crate::peer) fn of_pieces(
-        object: ObjectInfo,
-        pieces: crate::peer::flows::relay::Pieces,
-    ) -> ObjectBytes {
-        ObjectBytes {
-            content: object.content,
-            left: object.length,
-            is_whole: true,
-            pieces: Pieces::Local(pieces),
-        }
-    }
-
-    fn of_range(report: &RangeReport, pieces: Pieces) -> ObjectBytes {
-        let left = report.range.length();
-        ObjectBytes { content: report.content, left, is_whole: false, pieces }
-    }
-
-    pub(in crate::peer) fn of_local_range(
-        report: &RangeReport,
-        pieces: crate::peer::flows::relay::Pieces,
-    ) -> ObjectBytes {
-        ObjectBytes::of_range(report, Pieces::Local(pieces))
-    }
-
-    /// The number of bytes that are still to come.
-    pub fn left(&self) -> u64 {
-        self.left
-    }
-
-    /// The content id that the hash of all bytes is compared with; `None` for a range, which the peer has checked.
-    pub(in crate::peer) fn whole(&self) -> Option<ContentId> {
-        self.is_whole.then_some(self.content)
-    }
-
-    /// The next bytes; `None` at the end of the object.
-    ///
-    /// # Errors
-    /// When not all bytes come.
-    pub async fn next(&mut self) -> Result<Option<Rope>, Failure> {
-        if self.left == 0 {
-            return Ok(None);
-        }
-        let piece = match &mut self.pieces {
-            Pieces::Local(pieces) => match pieces.recv().await {
-                Some(Ok(mut piece)) => {
-                    // A range ends within a piece.
-                    piece.truncate(self.left.min(piece.len() as u64) as usize);
-                    Ok(Some(Rope::from(piece)))
-                }
-                Some(Err(error)) => Err(error.to_string()),
-                None => Ok(None),
-            },
-            Pieces::Remote(replies) => replies.gather(PIECE_BYTES, GATHER).await.map_err(|e| e.to_string()),
-        };
-        let content = self.content;
-        match piece {
-            Ok(Some(piece)) if piece.len() as u64 <= self.left => {
-                self.left -= piece.len() as u64;
-                Ok(Some(piece))
-            }
-            Ok(_) => Err(Failure::new(format!("sha256:{content} has another length than was said"))),
-            Err(why) => Err(Failure::new(format!("sha256:{content} did not come whole: {why}"))),
-        }
     }
 }
 

@@ -285,10 +285,10 @@ async fn send_object(
 }
 
 /// Sends small objects, one behind the other.
-async fn send_batch(stream: &mut CommandStream, opened: Vec<Option<Vec<Rope>>>) -> Result<(), StreamError> {
+async fn send_batch(stream: &mut CommandStream, opened: Vec<Option<Rope>>) -> Result<(), StreamError> {
     let given = opened.iter().map(Option::is_some).collect();
     stream.reply(&ClientReply::Batch { given }).await?;
-    for rope in opened.into_iter().flatten().flatten() {
+    for rope in opened.into_iter().flatten() {
         for part in rope.parts() {
             stream.send_piece(part.clone()).await?;
         }

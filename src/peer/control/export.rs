@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempPath;
 use tokio::sync::mpsc;
 
-use super::client::ObjectBytes;
+use super::object_bytes::ObjectBytes;
 use crate::blob::{BulkWriter, is_sync_unsupported};
 use crate::outboard::ChunkHasher;
 use crate::peer::api::{Failure, Progress};

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::broadcast;
 
-use super::client::ObjectBytes;
+use super::object_bytes::ObjectBytes;
 use crate::id::{ContentId, FileName, Position};
 use crate::peer::api::{
     ByteRange, DropError, DropReport, Ended, EvictReport, FilesError, ForgetError, ForgetReport,

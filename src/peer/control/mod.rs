@@ -14,9 +14,9 @@
 //! | `refused_tickets` | counts refused tickets, and bounds the lines that are told of them |
 //! | `report` | a peer's reports on itself and its ring |
 //! | `verdict` | how safe the files are, whether peers may stop, and the members in their own words |
-//! | `gifts` | the bytes that a client gives while stores go on |
 //! | `spool` | bytes whose length is not known before their end |
 //! | `trees` | directories: kept as one named tree, and brought back |
+//! | `object_bytes` | the bytes of an object for a person |
 //! | `export` | the target of a request's bytes: a file, or standard output |
 //! | `state` | state that the commands share, and the subscribers |
 
@@ -28,6 +28,7 @@ pub(in crate::peer) mod export;
 pub(in crate::peer) mod gifts;
 pub(in crate::peer) mod handle;
 pub(in crate::peer) mod many;
+pub(in crate::peer) mod object_bytes;
 pub(in crate::peer) mod refused_tickets;
 pub(in crate::peer) mod report;
 pub(in crate::peer) mod revoke;

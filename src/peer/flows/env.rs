@@ -363,13 +363,9 @@ impl Env for Shared {
         Ok((*reader.info(), Reading::Ahead(read_ahead(move || reader.read_piece()))))
     }
 
-    async fn read_small(
-        self: &Arc<Self>,
-        contents: Vec<ContentId>,
-        most_bytes: u64,
-    ) -> Vec<Option<Vec<Rope>>> {
+    async fn read_small(self: &Arc<Self>, contents: Vec<ContentId>, most_bytes: u64) -> Vec<Option<Rope>> {
         let read = self.blocking(move |store| shelf::read_small(store, &contents, most_bytes)).await;
-        read.into_iter().map(|bytes| bytes.map(|bytes| vec![bytes.into()])).collect()
+        read.into_iter().map(|bytes| bytes.map(Rope::from)).collect()
     }
 
     async fn check_bytes(self: &Arc<Self>, objects: Vec<(ContentId, Vec<Rope>)>) -> Vec<bool> {

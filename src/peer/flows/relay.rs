@@ -3,7 +3,6 @@
 //!
 //! Each chunk is checked before any of its bytes is passed on.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -108,30 +107,20 @@ impl Shared {
     pub(in crate::peer) async fn small_bytes_of(
         self: &Arc<Self>,
         objects: &[ObjectInfo],
-    ) -> Vec<Option<Vec<Rope>>> {
+    ) -> Vec<Option<Rope>> {
         let contents = objects.iter().map(|object| object.content).collect();
         let mut all = self.read_small(contents, CLIENT_BATCH_BYTES_MAX).await;
         let lacking = objects.iter().zip(&all).filter(|(_, own)| own.is_none());
         let lacking: Vec<ObjectInfo> = lacking.map(|(object, _)| *object).collect();
         let gathered = files::gather(self, &lacking).await;
         for (one, gathered) in all.iter_mut().filter(|own| own.is_none()).zip(gathered) {
-            *one = gathered;
+            *one = gathered.map(Rope::joined);
         }
         // A tree may be wrong about the length.
-        let length = |ropes: &Vec<Rope>| ropes.iter().map(|rope| rope.len() as u64).sum::<u64>();
-        for (one, object) in all.iter_mut().zip(objects) {
-            *one = one.take().filter(|ropes| length(ropes) == object.length);
-        }
-        // Of equal files one came.
-        let came = objects
-            .iter()
-            .zip(&all)
-            .filter_map(|(object, one)| Some(((object.content, object.length), one.clone()?)));
-        let came: BTreeMap<(ContentId, u64), Vec<Rope>> = came.collect();
-        for (one, object) in all.iter_mut().zip(objects).filter(|(one, _)| one.is_none()) {
-            *one = came.get(&(object.content, object.length)).cloned();
-        }
-        all
+        let has_length = |(one, object): (Option<Rope>, &ObjectInfo)| {
+            one.filter(|bytes| bytes.len() as u64 == object.length)
+        };
+        all.into_iter().zip(objects).map(has_length).collect()
     }
 
     async fn bytes_of_wish(

@@ -343,7 +343,7 @@ async fn try_to_fetch(
 ) -> Result<(), StreamError> {
     let contents = objects.iter().map(|object| object.content).collect();
     let mut stream = client.open(&Request::Storage(StorageRequest::FetchBatch { contents })).await?;
-    match files::take_batch(&mut stream, objects, fetched, |_| std::future::ready(())).await? {
+    match files::read_batch(&mut stream, objects, fetched, |_| std::future::ready(())).await? {
         None => Ok(()),
         Some(fault) => Err(StreamError::Broken(fault.to_string())),
     }

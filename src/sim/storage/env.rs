@@ -361,14 +361,9 @@ impl Env for Keeper {
         Reading::begin(self, &content, offset)
     }
 
-    async fn read_small(
-        self: &Arc<Self>,
-        contents: Vec<ContentId>,
-        most_bytes: u64,
-    ) -> Vec<Option<Vec<Span>>> {
+    async fn read_small(self: &Arc<Self>, contents: Vec<ContentId>, most_bytes: u64) -> Vec<Option<Span>> {
         self.disk_call().await;
-        let read = self.disk.lock().read_small(&contents, most_bytes);
-        read.into_iter().map(|span| span.map(|span| vec![span])).collect()
+        self.disk.lock().read_small(&contents, most_bytes)
     }
 
     async fn check_bytes(self: &Arc<Self>, objects: Vec<(ContentId, Vec<Span>)>) -> Vec<bool> {

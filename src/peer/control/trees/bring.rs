@@ -19,9 +19,9 @@ use super::write::{NewFile, finish_directory, make_directory, make_link, sync, t
 use crate::blob::KnownFiles;
 use crate::id::ContentId;
 use crate::peer::api::{BringError, BroughtTree, Progress, RequestReport, StoreOptions, Wanted};
-use crate::peer::control::client::ObjectBytes;
 use crate::peer::control::export::WriteError;
 use crate::peer::control::many::{AT_ONCE_MAX, in_commands};
+use crate::peer::control::object_bytes::ObjectBytes;
 use crate::transport::{Rope, spawn_blocking};
 use crate::tree::{FileTime, Mode, Node, Tree, TreeEntry, TreePath};
 use crate::wire::ObjectInfo;
@@ -182,7 +182,7 @@ pub async fn bring_tree(
     let there = amount(work.files(|step| step == Step::There).filter_map(|(entry, _)| entry.object()));
     progress.begin(0, moved.bytes);
     progress.begin_objects(moved.files);
-    work.bring_all(lacking, progress).await?;
+    work.bring_all(lacking.into_iter().filter_map(Lacking::of).collect(), progress).await?;
     let others = (tree.entries().len() as u64) - moved.files - there.files;
     let (folder, of_tree, last) = (path.clone(), tree.clone(), placed.clone());
     spawn_blocking(move || finish(&folder, &of_tree, &last)).await?;
@@ -255,16 +255,9 @@ impl<'a> Work<'a> {
     }
 
     /// Brings these files, many at the same time: small ones together, each of the others alone.
-    async fn bring_all(
-        self,
-        files: Vec<(&'a TreeEntry, Step)>,
-        progress: &Progress,
-    ) -> Result<(), BringError> {
-        let is_small = |(entry, _): &(&TreeEntry, Step)| {
-            entry.object().is_some_and(|object| object.length <= BATCHED_OBJECT_BYTES_MAX)
-        };
-        let (small, mut alone): (Vec<_>, Vec<_>) = files.into_iter().partition(is_small);
-        let mut small: Vec<Small<'_>> = small.into_iter().filter_map(Small::of).collect();
+    async fn bring_all(self, files: Vec<Lacking>, progress: &Progress) -> Result<(), BringError> {
+        let is_small = |file: &Lacking| file.object.length <= BATCHED_OBJECT_BYTES_MAX;
+        let (mut small, mut alone): (Vec<Lacking>, Vec<Lacking>) = files.into_iter().partition(is_small);
         // Neighbours in the key space have the same replicas, so that they come together from these.
         small.sort_by_key(|file| file.object.content);
         let has_failed = AtomicBool::new(false);
@@ -276,7 +269,7 @@ impl<'a> Work<'a> {
         let mut together = together.boxed();
         // Files that do not come together are brought alone at the end.
         loop {
-            let bring = |(entry, step)| self.alone(entry, step, progress);
+            let bring = |file| self.alone(file, progress);
             let files = std::mem::take(&mut alone).into_iter();
             let alone_now = stream::iter(files.take_while(|_| goes_on())).map(bring);
             let mut coming = stream::select(alone_now.buffer_unordered(FILES_AT_ONCE).boxed(), together);
@@ -303,115 +296,79 @@ impl<'a> Work<'a> {
     }
 
     /// Brings one file. Lacks none then.
-    async fn alone(
-        self,
-        entry: &TreeEntry,
-        step: Step,
-        progress: &Progress,
-    ) -> Result<Vec<(&'a TreeEntry, Step)>, BringError> {
-        let Node::File { mode, modified, object } = entry.node else { return Ok(Vec::new()) };
+    async fn alone(self, file: Lacking, progress: &Progress) -> Result<Vec<Lacking>, BringError> {
+        let Lacking { path, step, mode, modified, object } = file;
         let bytes = self.peer.open(object).await?;
-        self.write(entry, step, (mode, modified), bytes).await?;
+        let io = |source| failed(self.path, &path)(source);
+        let (placed, begun) = (self.placed.clone(), path.clone());
+        let (new, file) =
+            spawn_blocking(move || NewFile::begin(&placed.beneath, &begun, step, mode)).await.map_err(io)?;
+        let written = bytes.write_to(file, &Progress::default()).await;
+        let file = written.map_err(|error| match error {
+            WriteError::Source(failure) => BringError::Peer(failure),
+            WriteError::Sink(source) => io(source),
+        })?;
+        spawn_blocking(move || new.finish(&file, modified)).await.map_err(io)?;
         progress.advance(object.length);
         progress.object_done();
         Ok(Vec::new())
     }
 
     /// Brings small files with one command. Returns those that do not come this way.
-    async fn together(
-        self,
-        files: Vec<Small<'a>>,
-        progress: &Progress,
-    ) -> Result<Vec<(&'a TreeEntry, Step)>, BringError> {
+    async fn together(self, files: Vec<Lacking>, progress: &Progress) -> Result<Vec<Lacking>, BringError> {
         let objects: Vec<ObjectInfo> = files.iter().map(|file| file.object).collect();
-        let (mut came, mut lacking) = (Vec::new(), Vec::new());
-        for (file, bytes) in files.into_iter().zip(self.peer.open_batch(&objects).await) {
-            match bytes {
-                Some(bytes) => came.push((file, bytes)),
-                None => lacking.push((file.entry, file.step)),
-            }
-        }
+        let opened = self.peer.open_batch(&objects).await;
         let (placed, folder) = (self.placed.clone(), self.path.to_owned());
-        let new: Vec<NewSmall> = came.iter().map(|(file, bytes)| file.with(bytes.clone())).collect();
         let written = spawn_blocking(move || {
-            let write = |new: NewSmall| new.write(&placed.beneath).map_err(failed(&folder, &new.path));
-            new.into_iter().map(write).collect::<Result<Vec<bool>, BringError>>()
+            let write = |(file, bytes): (Lacking, Option<Rope>)| match bytes {
+                Some(bytes) => match file.write(&bytes, &placed.beneath) {
+                    Ok(is_right) => Ok((file, is_right)),
+                    Err(error) => Err(failed(&folder, &file.path)(error)),
+                },
+                None => Ok((file, false)),
+            };
+            files.into_iter().zip(opened).map(write).collect::<Result<Vec<_>, BringError>>()
         });
-        for ((file, _), is_right) in came.iter().zip(written.await?) {
-            match is_right {
-                true => {
-                    progress.advance(file.object.length);
-                    progress.object_done();
-                }
-                // The peer gave other bytes. Alone, it does so again or says more.
-                false => lacking.push((file.entry, file.step)),
+        let mut lacking = Vec::new();
+        for (file, is_written) in written.await? {
+            if is_written {
+                progress.advance(file.object.length);
+                progress.object_done();
+            } else {
+                lacking.push(file);
             }
         }
         Ok(lacking)
     }
-
-    async fn write(
-        self,
-        entry: &TreeEntry,
-        step: Step,
-        (mode, modified): (Mode, FileTime),
-        bytes: ObjectBytes,
-    ) -> Result<(), BringError> {
-        let io = |source| failed(self.path, &entry.path)(source);
-        let (placed, path) = (self.placed.clone(), entry.path.clone());
-        let (new, file) =
-            spawn_blocking(move || NewFile::begin(&placed.beneath, &path, step, mode)).await.map_err(io)?;
-        let written = bytes.write_to(file, &Progress::default()).await;
-        let file = written.map_err(|error| match error {
-            WriteError::Source(failure) => BringError::Peer(failure),
-            WriteError::Sink(source) => io(source),
-        })?;
-        spawn_blocking(move || new.finish(&file, modified)).await.map_err(io)
-    }
 }
 
-/// A small file of the tree.
-struct Small<'a> {
-    entry: &'a TreeEntry,
-    step: Step,
-    mode: Mode,
-    modified: FileTime,
-    object: ObjectInfo,
-}
-
-impl<'a> Small<'a> {
-    fn of((entry, step): (&'a TreeEntry, Step)) -> Option<Small<'a>> {
-        let Node::File { mode, modified, object } = entry.node else { return None };
-        Some(Small { entry, step, mode, modified, object })
-    }
-
-    fn with(&self, bytes: Rope) -> NewSmall {
-        let Small { entry, step, mode, modified, object } = *self;
-        NewSmall { path: entry.path.clone(), step, mode, modified, object, bytes }
-    }
-}
-
-/// A small file whose bytes have come.
-struct NewSmall {
+/// A file of the tree that is not in the folder.
+struct Lacking {
     path: TreePath,
     step: Step,
     mode: Mode,
     modified: FileTime,
     object: ObjectInfo,
-    bytes: Rope,
 }
 
-impl NewSmall {
-    /// Writes the file, unless the bytes are not the object's: then nothing is written, and this is false. Blocks.
+impl Lacking {
+    /// `None` for an entry that is no file.
+    fn of((entry, step): (&TreeEntry, Step)) -> Option<Lacking> {
+        let Node::File { mode, modified, object } = entry.node else { return None };
+        Some(Lacking { path: entry.path.clone(), step, mode, modified, object })
+    }
+
+    /// Writes the file, unless the bytes are not the object's: then nothing is written, and this is false. Alone, the file
+    /// comes from other peers, or its failure says more. Blocks.
     ///
     /// # Errors
     /// The disk failed, or another entry is in its place.
-    fn write(&self, beneath: &Beneath) -> io::Result<bool> {
-        if ContentId::of_parts(self.bytes.parts().iter().map(Bytes::as_ref)) != self.object.content {
+    fn write(&self, bytes: &Rope, beneath: &Beneath) -> io::Result<bool> {
+        if ContentId::of_parts(bytes.parts().iter().map(Bytes::as_ref)) != self.object.content {
             return Ok(false);
         }
         let (new, mut file) = NewFile::begin(beneath, &self.path, self.step, self.mode)?;
-        for part in self.bytes.parts() {
+        for part in bytes.parts() {
             file.write_all(part)?;
         }
         new.finish(&file, self.modified)?;
@@ -433,20 +390,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let beneath = Beneath::open(dir.path()).unwrap();
         let content = ContentId::of(b"right");
-        let new = |bytes: &'static [u8]| NewSmall {
+        let file = Lacking {
             path: TreePath::new("file").unwrap(),
             step: Step::Make,
             mode: Mode::of_bits(0o644),
             modified: FileTime::new(1_000, 5),
             object: ObjectInfo { content, length: 5, outboard: OutboardDigest([0; 32]) },
-            bytes: Bytes::from_static(bytes).into(),
         };
-        assert!(!new(b"wrong").write(&beneath).unwrap());
+        let written = |bytes: &'static [u8]| file.write(&Bytes::from_static(bytes).into(), &beneath);
+        assert!(!written(b"wrong").unwrap());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
-        assert!(new(b"right").write(&beneath).unwrap());
+        assert!(written(b"right").unwrap());
         assert_eq!(std::fs::read(dir.path().join("file")).unwrap(), b"right");
         // Another file came there meanwhile.
-        assert!(new(b"right").write(&beneath).is_err());
+        assert!(written(b"right").is_err());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

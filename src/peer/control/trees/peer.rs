@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crate::blob::{KnownFiles, Source};
 use crate::id::{ContentId, FileName};
 use crate::peer::api::{Failure, Progress, RequestReport, StoreError, StoreOptions, StoreReport, Wanted};
-use crate::peer::control::client::{Client, ObjectBytes};
+use crate::peer::control::client::Client;
 use crate::peer::control::handle::Handle;
+use crate::peer::control::object_bytes::ObjectBytes;
 use crate::peer::flows::store::{Offered, Origin, content_name, known_files};
 use crate::transport::Rope;
 use crate::wire::ObjectInfo;
@@ -58,10 +59,7 @@ impl TreePeer<'_> {
     /// alone.
     pub(super) async fn open_batch(&self, objects: &[ObjectInfo]) -> Vec<Option<Rope>> {
         match self {
-            TreePeer::InProcess(peer) => {
-                let opened = Box::pin(peer.shared.small_bytes_of(objects)).await;
-                opened.into_iter().map(|ropes| ropes.map(Rope::joined)).collect()
-            }
+            TreePeer::InProcess(peer) => Box::pin(peer.shared.small_bytes_of(objects)).await,
             TreePeer::Remote(peer) => peer.open_batch(objects).await.unwrap_or_else(|error| {
                 tracing::debug!(%error, "small files do not come together");
                 vec![None; objects.len()]
