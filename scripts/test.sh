@@ -42,19 +42,23 @@ main() {
 # The tests come last, so that their summary is what one reads. Clippy and rustdoc have no pass of their own: the build
 # lints what it compiles, and the documentation is made where its examples are run, which nextest does not do.
 run_tests() {
-    local options
+    local options packages=(--package quoit)
+    if [[ ${QUOIT_TEST_ALL:-} == 1 ]]; then
+        # It has no tests: with what its dependencies turn on in others, they are as scripts/fuzz.sh has compiled them.
+        packages+=(--package quoit-fuzz)
+    fi
     export RUSTC_WORKSPACE_WRAPPER=$PWD/scripts/rustc.sh RUSTDOC=$PWD/scripts/rustdoc.sh
     mapfile -t options < <(scripts/skipped.sh)
     options+=(--include-ignored)
     # All at once, so that every processor has work; and the benchmarks, which are no tests, for their lints.
-    step cargo test --locked --profile ci --no-run
-    step cargo test --locked --profile ci --no-run --bench '*'
+    step cargo test --locked --profile ci "${packages[@]}" --no-run
+    step cargo test --locked --profile ci "${packages[@]}" --no-run --bench '*'
     if cargo nextest --version >/dev/null 2>&1; then
-        step cargo test --locked --profile ci --doc
-        step cargo nextest run --locked --cargo-profile ci --profile ci --test-threads "$((3 * $(processors)))" \
-            --no-fail-fast -- "${options[@]}"
+        step cargo test --locked --profile ci "${packages[@]}" --doc
+        step cargo nextest run --locked --cargo-profile ci --profile ci "${packages[@]}" \
+            --test-threads "$((5 * $(processors)))" --no-fail-fast -- "${options[@]}"
     else
-        step cargo test --locked --profile ci --no-fail-fast -- "${options[@]}"
+        step cargo test --locked --profile ci "${packages[@]}" --no-fail-fast -- "${options[@]}"
     fi
 }
 
