@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{BufWriter, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -35,19 +35,18 @@ impl Sample {
         Sample::of(&path)
     }
 
-    /// A file of this many random bytes from a seed.
-    pub fn random(dir: &Path, name: &str, seed: u64, mut length: u64) -> Sample {
+    /// A file of this many bytes, from a seed: a MiB of random bytes again and again, each time with its number in front,
+    /// since to draw all of them would take longer than to store them.
+    pub fn random(dir: &Path, name: &str, seed: u64, length: u64) -> Sample {
         let path = dir.join(name);
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut file = BufWriter::with_capacity(1 << 20, File::create(&path).unwrap());
         let mut piece = vec![0; 1 << 20];
-        while length > 0 {
-            let part = length.min(1 << 20) as usize;
-            rng.fill_bytes(&mut piece[..part]);
-            file.write_all(&piece[..part]).unwrap();
-            length -= part as u64;
+        ChaCha8Rng::seed_from_u64(seed).fill_bytes(&mut piece);
+        let mut file = File::create(&path).unwrap();
+        for (number, at) in (0..length).step_by(piece.len()).enumerate() {
+            piece[..8].copy_from_slice(&(number as u64).to_be_bytes());
+            let part = (length - at).min(piece.len() as u64);
+            file.write_all(&piece[..part as usize]).unwrap();
         }
-        file.into_inner().unwrap();
         Sample::of(&path)
     }
 

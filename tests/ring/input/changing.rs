@@ -33,6 +33,16 @@ enum During {
     Sending,
 }
 
+impl During {
+    /// The bytes of a file that is long enough to stop its reader in the middle.
+    fn length(self) -> u64 {
+        match self {
+            During::Hashing => 384 << 20,
+            During::Sending => 96 << 20,
+        }
+    }
+}
+
 const CASES: [(During, Change); 7] = [
     (During::Hashing, Change::IsOverwrittenInSecret),
     (During::Sending, Change::IsOverwrittenInSecret),
@@ -52,7 +62,7 @@ fn a_file_changes_while_it_is_stored() {
     let file = ring.scratch().join("changing");
     for (during, change) in CASES {
         // From a shell: the client reads, and the peer fetches from it.
-        let sha256 = make(&file);
+        let sha256 = make(&file, during);
         let mut command = ring.shell(40, &["store", "changing"]);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let client = command.spawn().unwrap();
@@ -62,7 +72,7 @@ fn a_file_changes_while_it_is_stored() {
         kept_nothing(&ring, &sha256, during, change);
 
         // At the prompt: the peer reads.
-        let sha256 = make(&file);
+        let sha256 = make(&file, during);
         let id = ring.peer(40).id();
         let read_before = bytes_read(id);
         let asked = ring.peer(40).begin(&format!("Store {}", file.display()));
@@ -82,13 +92,13 @@ fn a_file_changes_while_it_is_stored() {
 }
 
 /// A sparse file, large enough that reading it takes a while.
-fn make(path: &Path) -> String {
+fn make(path: &Path, during: During) -> String {
     let _ = fs::remove_file(path);
     let file = File::create(path).unwrap();
-    file.set_len(LENGTH).unwrap();
+    file.set_len(during.length()).unwrap();
     // Always the same bytes.
-    static SHA256: OnceLock<String> = OnceLock::new();
-    SHA256.get_or_init(|| sha256_of(path)).clone()
+    static SHA256: [OnceLock<String>; 2] = [const { OnceLock::new() }; 2];
+    SHA256[during as usize].get_or_init(|| sha256_of(path)).clone()
 }
 
 fn apply(path: &Path, change: Change) {
@@ -102,8 +112,10 @@ fn apply(path: &Path, change: Change) {
             let times = FileTimes::new().set_modified(before.modified().unwrap());
             file.set_times(times.set_accessed(before.accessed().unwrap())).unwrap();
         }
-        Change::IsOverwritten => [0, LENGTH - 1].iter().for_each(|at| file.write_all_at(b"x", *at).unwrap()),
-        Change::Shrinks => file.set_len(LENGTH / 2).unwrap(),
+        Change::IsOverwritten => {
+            [0, before.len() - 1].iter().for_each(|at| file.write_all_at(b"x", *at).unwrap())
+        }
+        Change::Shrinks => file.set_len(before.len() / 2).unwrap(),
     }
 }
 
@@ -141,7 +153,5 @@ fn kept_nothing(ring: &Ring, sha256: &str, during: During, change: Change) {
     }
 }
 
-/// Long enough to stop the reader in the middle.
-const LENGTH: u64 = 384 << 20;
 /// The bytes after which the reader is in the middle.
 const SOME: u64 = 8 << 20;
