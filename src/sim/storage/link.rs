@@ -212,7 +212,6 @@ impl World {
             keeper.seen_version.set(Some(version));
             keeper.set_view(process.node.view());
         }
-        debug_assert!(process.node.is_shown_in(&keeper.view()), "a view that is not the node's");
     }
 
     pub(in crate::sim) fn carry_out_with_files(&mut self, slot: Slot, effect: FilesEffect) {
