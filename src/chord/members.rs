@@ -184,6 +184,11 @@ impl Members {
         self.news.put(member);
     }
 
+    /// Like [`Members::announce`], for a member that this peer does not keep: heard again, the change is no news.
+    pub(super) fn announce_once(&mut self, member: Member) {
+        self.news.put_once(member);
+    }
+
     /// The freshest news for a listener, after `first`: at most [`NEWS_MAX`](crate::wire::limits::NEWS_MAX), and as many as
     /// fit a datagram. Each is counted as passed on once.
     pub fn take_news(&mut self, to: Listener, first: Option<Member>) -> Vec<Member> {
@@ -195,9 +200,17 @@ impl Members {
         self.news.keep_none_for_others();
     }
 
-    /// Whether members are exchanged whole: the ring is small, or nearly so, and all its members are known.
+    /// Whether members are exchanged whole: the ring is small, or nearly so.
     pub(super) fn are_exchanged_whole(&self, settings: RingSettings) -> bool {
-        self.alive_count() + 1 < settings.known_whole_below() && !self.is_full(settings.neighbours())
+        self.alive_count() + 1 < self.whole_below(settings)
+    }
+
+    /// The number of peers known alive, this one included, below which members are exchanged whole. A peer that keeps
+    /// too few members for a nearly small ring cannot tell it from a large one.
+    pub(super) fn whole_below(&self, settings: RingSettings) -> usize {
+        let kept = self.contacts_max.saturating_add(settings.neighbours());
+        let nearly_small = settings.known_whole_below();
+        if kept >= nearly_small { nearly_small } else { settings.chord_from() }
     }
 
     /// The correction for a peer about itself. If it is believed over, or in a later life, it must hear that to
@@ -387,7 +400,8 @@ mod tests {
             members.are_exchanged_whole(settings)
         };
         assert!(whole(MEMBERS_MAX, 4) && !whole(MEMBERS_MAX, 5), "six peers are twice as many as three");
-        assert!(whole(2, 3) && !whole(2, 4), "a peer that keeps fewer knows no whole ring");
+        assert!(whole(4, 4) && !whole(3, 4), "a peer that keeps fewer may be in a large ring");
+        assert!(whole(3, 1) && !whole(3, 2), "three peers are no small ring");
     }
 
     /// Rule: a peer that finds itself marked contradicts it (SWIM, §4.2), so it has to hear of the mark.

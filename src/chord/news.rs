@@ -2,13 +2,40 @@
 //!
 //! Pings and their answers carry them (piggybacking, after SWIM, Das et al., DSN 2002).
 
+use std::collections::VecDeque;
+
 use crate::id::KeyHash;
 use crate::wire::limits::{DATAGRAM_BYTES_MAX, NEWS_MAX};
-use crate::wire::{Life, Member};
+use crate::wire::{Life, Member, MemberState};
 
 /// The changes that are still passed on, at most [`NEWS_KEPT_MAX`].
 #[derive(Debug, Clone, Default)]
-pub(super) struct News(Vec<Item>);
+pub(super) struct News {
+    items: Vec<Item>,
+    /// The last changes that came through [`News::put_once`], at most [`ONCE_MAX`].
+    told: VecDeque<Told>,
+}
+
+/// A change that was passed on. The first bytes of its position stand for the member: news of another member that has
+/// the same ones is passed on by other peers.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    prefix: u64,
+    incarnation: u64,
+    state: MemberState,
+}
+
+impl Told {
+    fn of(member: &Member) -> Told {
+        let Life { position, incarnation, .. } = *member.entry;
+        Told { prefix: position.prefix(), incarnation, state: member.state }
+    }
+
+    /// Whether a change is no news after this one.
+    fn is_as_new_as(&self, other: &Told) -> bool {
+        self.prefix == other.prefix && (self.incarnation, self.state) >= (other.incarnation, other.state)
+    }
+}
 
 /// A change that is still passed on.
 #[derive(Debug, Clone)]
@@ -38,26 +65,40 @@ impl News {
         // The first bytes tell most positions apart without a look at the entry.
         let is_of_same = |news: &Item| news.prefix == prefix && news.member.entry.position == position;
         // It takes the place of older news of the same peer, or else of the news that was told most often already.
-        let full = self.0.len() >= NEWS_KEPT_MAX;
-        match self.0.iter().position(is_of_same).or(full.then(|| self.0.len() - 1)) {
+        let full = self.items.len() >= NEWS_KEPT_MAX;
+        match self.items.iter().position(is_of_same).or(full.then(|| self.items.len() - 1)) {
             Some(at) => {
-                self.0[..=at].rotate_right(1);
-                self.0[0] = news;
+                self.items[..=at].rotate_right(1);
+                self.items[0] = news;
             }
-            None => self.0.insert(0, news),
+            None => self.items.insert(0, news),
         }
+    }
+
+    /// Like [`News::put`], for a change of a member that is not kept. Heard again, the change is no news: otherwise peers
+    /// that forget it would tell each other of it for ever.
+    pub(super) fn put_once(&mut self, member: Member) {
+        let told = Told::of(&member);
+        if self.told.iter().any(|earlier| earlier.is_as_new_as(&told)) {
+            return;
+        }
+        if self.told.len() >= ONCE_MAX {
+            self.told.pop_front();
+        }
+        self.told.push_back(told);
+        self.put(member);
     }
 
     /// The freshest news for a listener, at most [`NEWS_MAX`] and as many as fit a datagram; each is counted as passed
     /// on once.
     pub(super) fn take(&mut self, to: Listener, first: Option<Member>) -> Vec<Member> {
         let to = to as usize;
-        if !self.0.is_sorted_by(|one, other| one.copies_left[to] >= other.copies_left[to]) {
-            self.0.sort_by_key(|news| std::cmp::Reverse(news.copies_left[to]));
+        if !self.items.is_sorted_by(|one, other| one.copies_left[to] >= other.copies_left[to]) {
+            self.items.sort_by_key(|news| std::cmp::Reverse(news.copies_left[to]));
         }
         let mut taken: Vec<Member> = first.into_iter().collect();
         let mut bytes: usize = taken.iter().map(wire_bytes).sum();
-        for news in self.0.iter_mut().take_while(|news| news.copies_left[to] > 0) {
+        for news in self.items.iter_mut().take_while(|news| news.copies_left[to] > 0) {
             bytes += wire_bytes(&news.member);
             if taken.len() >= NEWS_MAX || bytes > NEWS_BYTES {
                 break; // fresher news goes first, so none is passed over for ever
@@ -65,21 +106,21 @@ impl News {
             taken.push(news.member.clone());
             news.copies_left[to] -= 1;
         }
-        self.0.retain(|news| news.copies_left != [0, 0]);
+        self.items.retain(|news| news.copies_left != [0, 0]);
         taken
     }
 
     /// Drops the news for all but neighbours: there are no other peers, or they hear of everything anyway.
     pub(super) fn keep_none_for_others(&mut self) {
-        for news in &mut self.0 {
+        for news in &mut self.items {
             news.copies_left[Listener::Random as usize] = 0;
         }
-        self.0.retain(|news| news.copies_left != [0, 0]);
+        self.items.retain(|news| news.copies_left != [0, 0]);
     }
 
     /// The memory that the news takes, in bytes, besides what all handles of one life share.
     pub(super) fn bytes(&self) -> usize {
-        self.0.capacity() * size_of::<Item>()
+        self.items.capacity() * size_of::<Item>() + self.told.capacity() * size_of::<Told>()
     }
 }
 
@@ -97,6 +138,9 @@ const COPIES_TO_NEIGHBOURS: u8 = 3;
 const COPIES_TO_OTHERS: u8 = 4;
 /// The most changes that are still passed on.
 const NEWS_KEPT_MAX: usize = 1_024;
+/// The most changes that are remembered as passed on. A change is told for some tens of intervals, so that so many must
+/// not happen within that time.
+const ONCE_MAX: usize = 256;
 /// The most bytes of a member on the wire without its key and its address: a hash, an incarnation, whether there is a
 /// key, a length, a state.
 const MEMBER_BYTES: usize = 32 + 9 + 1 + 3 + 1;
@@ -131,7 +175,7 @@ mod tests {
             }
             assert_eq!(passed_on, 20 * usize::from(copies));
         }
-        assert!(news.0.is_empty(), "it is news no more");
+        assert!(news.items.is_empty(), "it is news no more");
     }
 
     #[test]
@@ -139,8 +183,35 @@ mod tests {
         let mut news = News::default();
         (0..3).for_each(|number| news.put(member(number, 1)));
         news.put(member(1, 2));
-        assert_eq!(news.0.len(), 3);
+        assert_eq!(news.items.len(), 3);
         assert_eq!(news.take(Listener::Random, None)[0], member(1, 2), "the freshest goes first");
+    }
+
+    /// Rule: a member that is not kept is told of once, and again when there is newer news of it.
+    #[test]
+    fn what_is_not_kept_is_told_of_once() {
+        let mut news = News::default();
+        news.put_once(member(1, 5));
+        while !(news.take(Listener::Random, None).is_empty()
+            && news.take(Listener::Neighbour, None).is_empty())
+        {}
+        for old in [member(1, 5), member(1, 4)] {
+            news.put_once(old);
+            assert!(news.items.is_empty());
+        }
+        news.put_once(member(1, 6));
+        news.put_once(member(2, 1));
+        assert_eq!(news.items.len(), 2);
+    }
+
+    /// Rule: however many members a peer does not keep, it remembers a bounded number of them.
+    #[test]
+    fn what_is_told_of_once_is_bounded() {
+        let mut news = News::default();
+        for incarnation in 0..=ONCE_MAX as u64 {
+            news.put_once(member(1, incarnation));
+        }
+        assert_eq!(news.told.len(), ONCE_MAX);
     }
 
     #[test]
@@ -155,6 +226,6 @@ mod tests {
                 state,
             });
         }
-        assert_eq!(news.0.len(), NEWS_KEPT_MAX);
+        assert_eq!(news.items.len(), NEWS_KEPT_MAX);
     }
 }

@@ -163,7 +163,7 @@ impl Node {
         }
         self.settings = Some(settings);
         let alive = members.iter().filter(|member| member.state == MemberState::Alive).count();
-        if alive < settings.known_whole_below() {
+        if alive < self.members.whole_below(settings) {
             self.ingest_gossip(now, host, members, TOLD_MAX);
         } else {
             self.ingest_quietly(now, host, members.into_iter().take(TOLD_MAX));
