@@ -126,11 +126,12 @@ fn a_ring_that_does_not_close() {
     ring.settle();
 }
 
-/// Goal: peers that bring other settings are refused, and leave nothing behind.
+/// Goal: peers that bring other settings are refused, and leave nothing behind. Method: they wait for the first peer, and
+/// it waits for two others: of two that wait for each other, the one that asks first is refused.
 #[test]
 fn peers_of_other_settings() {
     let mut ring = Ring::new(8);
-    ring.init(60, 120, 240);
+    ring.init(60, 240, 250);
     ring.peer(60).wait_said("Waiting for peer");
     let data = ring.data_dir(120);
     for other in [["--successors", "4"], ["--keep-versions", "8,90d"]] {
@@ -149,7 +150,8 @@ fn peers_of_other_settings() {
     // With the same settings the peer may join.
     ring.init(120, 240, 60);
     ring.init(240, 60, 120);
-    [60, 120, 240].iter().for_each(|number| ring.peer(*number).wait_active());
+    ring.init(250, 60, 120);
+    [60, 120, 240, 250].iter().for_each(|number| ring.peer(*number).wait_active());
     ring.settle();
 }
 
