@@ -56,7 +56,7 @@ run_tests() {
     if cargo nextest --version >/dev/null 2>&1; then
         step cargo test --locked --profile ci "${packages[@]}" --doc
         step cargo nextest run --locked --cargo-profile ci --profile ci "${packages[@]}" \
-            --test-threads "$((5 * $(processors)))" --no-fail-fast -- "${options[@]}"
+            --test-threads "$((3 * $(processors)))" --no-fail-fast -- "${options[@]}"
     else
         step cargo test --locked --profile ci "${packages[@]}" --no-fail-fast -- "${options[@]}"
     fi

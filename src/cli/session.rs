@@ -33,8 +33,7 @@ use crate::peer::{Handle, PeerEvent, StartNotice, start_telling};
 pub(super) async fn run(plan: Plan) -> anyhow::Result<u8> {
     let out = Output::new();
     let mut signals = Signals::new()?;
-    if let Some(path) = &plan.ready_file {
-        // A ready file of an earlier run would be wrong.
+    if let Some(path) = plan.ready_file.as_deref().filter(|path| !is_of_another(path)) {
         let _ = std::fs::remove_file(path);
     }
     let notice = |notice: &StartNotice| out.note(&remedy::notice(notice));
@@ -48,6 +47,10 @@ pub(super) async fn run(plan: Plan) -> anyhow::Result<u8> {
             }
         },
     };
+    if let Some(path) = &plan.ready_file {
+        // This process has the data directory, so that whatever stands there is of an earlier one.
+        let _ = std::fs::remove_file(path);
+    }
     let terminal = Terminal::remember();
     let session = Session {
         out: out.clone(),
@@ -352,6 +355,16 @@ impl Session {
     }
 }
 
+/// Whether a ready file is of another process that runs, and not of an earlier one. Of two that start at the same moment
+/// on one data directory, the one that fails must not take the other's file away.
+fn is_of_another(ready_file: &Path) -> bool {
+    let text = std::fs::read_to_string(ready_file).unwrap_or_default();
+    let id = text.split(' ').next().and_then(|id| id.parse().ok()).and_then(rustix::process::Pid::from_raw);
+    // A process of another user may not be signalled, but it is there.
+    let lives = |id| !matches!(rustix::process::test_kill_process(id), Err(rustix::io::Errno::SRCH));
+    id.is_some_and(|id| id != rustix::process::getpid() && lives(id))
+}
+
 /// Writes a file that appears completely or not at all.
 fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
     let mut unready = path.as_os_str().to_owned();
@@ -366,6 +379,30 @@ const SILENT_MAX: Duration = Duration::from_millis(700);
 const NAMES_WAIT: Duration = Duration::from_millis(200);
 /// The number of times in a row that a terminal may report the end of input.
 const ENDS_MAX: u32 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: the ready file of a process that runs stays; one of an earlier run, of this process or of none goes.
+    #[test]
+    fn only_the_ready_file_of_another_process_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ready");
+        assert!(!is_of_another(&path), "there is none");
+        let says = |process: u32| {
+            std::fs::write(&path, format!("{process} 127.0.0.1:1\n")).unwrap();
+            is_of_another(&path)
+        };
+        let mut other = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        assert!(says(other.id()) && !says(std::process::id()));
+        other.kill().unwrap();
+        other.wait().unwrap();
+        assert!(!says(other.id()), "it has ended");
+        std::fs::write(&path, "no process").unwrap();
+        assert!(!is_of_another(&path));
+    }
+}
 /// How long a departure that another client commanded may take after the node has ended.
 const LEFT_WAIT: Duration = Duration::from_secs(20);
 /// The time that the store may take to close.
