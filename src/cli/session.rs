@@ -379,6 +379,10 @@ const SILENT_MAX: Duration = Duration::from_millis(700);
 const NAMES_WAIT: Duration = Duration::from_millis(200);
 /// The number of times in a row that a terminal may report the end of input.
 const ENDS_MAX: u32 = 10;
+/// How long a departure that another client commanded may take after the node has ended.
+const LEFT_WAIT: Duration = Duration::from_secs(20);
+/// The time that the store may take to close.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
@@ -403,7 +407,3 @@ mod tests {
         assert!(!is_of_another(&path));
     }
 }
-/// How long a departure that another client commanded may take after the node has ended.
-const LEFT_WAIT: Duration = Duration::from_secs(20);
-/// The time that the store may take to close.
-const SHUTDOWN_MAX: Duration = Duration::from_secs(10);
