@@ -184,9 +184,9 @@ impl Members {
         self.news.put(member);
     }
 
-    /// Like [`Members::announce`], for a member that this peer does not keep: heard again, the change is no news.
-    pub(super) fn announce_once(&mut self, member: Member) {
-        self.news.put_once(member);
+    /// Puts the life of a member that this peer does not keep into the news: heard again, it is none.
+    pub(super) fn announce_once(&mut self, entry: Entry) {
+        self.news.put_once(entry);
     }
 
     /// The freshest news for a listener, after `first`: at most [`NEWS_MAX`](crate::wire::limits::NEWS_MAX), and as many as
@@ -387,8 +387,8 @@ mod tests {
         assert!(members.gone.len() <= GONE_MAX);
     }
 
-    /// Rule: in rings that are small, or nearly so, each state brings all members (design, small rings), as long as a
-    /// peer keeps them all.
+    /// Rule: in rings that are small, or nearly so, each state brings all members (design, small rings), if a peer keeps
+    /// as many.
     #[test]
     fn members_are_exchanged_whole_in_nearly_small_rings() {
         let settings = RingSettings { successors: 1, ..RingSettings::default() };

@@ -6,35 +6,15 @@ use std::collections::VecDeque;
 
 use crate::id::KeyHash;
 use crate::wire::limits::{DATAGRAM_BYTES_MAX, NEWS_MAX};
-use crate::wire::{Life, Member, MemberState};
+use crate::wire::{Entry, Life, Member, MemberState};
 
 /// The changes that are still passed on, at most [`NEWS_KEPT_MAX`].
 #[derive(Debug, Clone, Default)]
 pub(super) struct News {
     items: Vec<Item>,
-    /// The last changes that came through [`News::put_once`], at most [`ONCE_MAX`].
-    told: VecDeque<Told>,
-}
-
-/// A change that was passed on. The first bytes of its position stand for the member: news of another member that has
-/// the same ones is passed on by other peers.
-#[derive(Debug, Clone, Copy)]
-struct Told {
-    prefix: u64,
-    incarnation: u64,
-    state: MemberState,
-}
-
-impl Told {
-    fn of(member: &Member) -> Told {
-        let Life { position, incarnation, .. } = *member.entry;
-        Told { prefix: position.prefix(), incarnation, state: member.state }
-    }
-
-    /// Whether a change is no news after this one.
-    fn is_as_new_as(&self, other: &Told) -> bool {
-        self.prefix == other.prefix && (self.incarnation, self.state) >= (other.incarnation, other.state)
-    }
+    /// The last lives that came through [`News::put_once`], at most [`ONCE_MAX`]: the first bytes of the position, which
+    /// stand for the member, and the incarnation.
+    told: VecDeque<(u64, u64)>,
 }
 
 /// A change that is still passed on.
@@ -75,18 +55,18 @@ impl News {
         }
     }
 
-    /// Like [`News::put`], for a change of a member that is not kept. Heard again, the change is no news: otherwise peers
-    /// that forget it would tell each other of it for ever.
-    pub(super) fn put_once(&mut self, member: Member) {
-        let told = Told::of(&member);
-        if self.told.iter().any(|earlier| earlier.is_as_new_as(&told)) {
+    /// Puts the life of a member that is not kept into the news. Heard again, it is no news: otherwise peers that forget it
+    /// would tell each other of it for ever.
+    pub(super) fn put_once(&mut self, entry: Entry) {
+        let (prefix, incarnation) = (entry.position.prefix(), entry.incarnation);
+        if self.told.iter().any(|told| told.0 == prefix && told.1 >= incarnation) {
             return;
         }
         if self.told.len() >= ONCE_MAX {
             self.told.pop_front();
         }
-        self.told.push_back(told);
-        self.put(member);
+        self.told.push_back((prefix, incarnation));
+        self.put(Member { entry, state: MemberState::Alive });
     }
 
     /// The freshest news for a listener, at most [`NEWS_MAX`] and as many as fit a datagram; each is counted as passed
@@ -120,7 +100,7 @@ impl News {
 
     /// The memory that the news takes, in bytes, besides what all handles of one life share.
     pub(super) fn bytes(&self) -> usize {
-        self.items.capacity() * size_of::<Item>() + self.told.capacity() * size_of::<Told>()
+        self.items.capacity() * size_of::<Item>() + self.told.capacity() * size_of::<(u64, u64)>()
     }
 }
 
@@ -138,8 +118,8 @@ const COPIES_TO_NEIGHBOURS: u8 = 3;
 const COPIES_TO_OTHERS: u8 = 4;
 /// The most changes that are still passed on.
 const NEWS_KEPT_MAX: usize = 1_024;
-/// The most changes that are remembered as passed on. A change is told for some tens of intervals, so that so many must
-/// not happen within that time.
+/// The most lives that are remembered as passed on. The ring tells of one for some tens of intervals; if more than these
+/// begin within that time, a peer passes some of them on twice.
 const ONCE_MAX: usize = 256;
 /// The most bytes of a member on the wire without its key and its address: a hash, an incarnation, whether there is a
 /// key, a length, a state.
@@ -191,16 +171,17 @@ mod tests {
     #[test]
     fn what_is_not_kept_is_told_of_once() {
         let mut news = News::default();
-        news.put_once(member(1, 5));
+        let life = |number, incarnation| member(number, incarnation).entry;
+        news.put_once(life(1, 5));
         while !(news.take(Listener::Random, None).is_empty()
             && news.take(Listener::Neighbour, None).is_empty())
         {}
-        for old in [member(1, 5), member(1, 4)] {
+        for old in [life(1, 5), life(1, 4)] {
             news.put_once(old);
             assert!(news.items.is_empty());
         }
-        news.put_once(member(1, 6));
-        news.put_once(member(2, 1));
+        news.put_once(life(1, 6));
+        news.put_once(life(2, 1));
         assert_eq!(news.items.len(), 2);
     }
 
@@ -209,7 +190,7 @@ mod tests {
     fn what_is_told_of_once_is_bounded() {
         let mut news = News::default();
         for incarnation in 0..=ONCE_MAX as u64 {
-            news.put_once(member(1, incarnation));
+            news.put_once(member(1, incarnation).entry);
         }
         assert_eq!(news.told.len(), ONCE_MAX);
     }

@@ -24,7 +24,7 @@ use super::signals::{INTERRUPTED, Signals};
 use super::terminal::Terminal;
 use super::{DONE, FAILED, remedy};
 use crate::id::Position;
-use crate::peer::{Handle, PeerEvent, StartNotice, start_telling};
+use crate::peer::{Handle, PeerEvent, StartNotice, is_process, start_telling};
 
 /// Runs a peer until it leaves, is ended by a signal, or ends by itself; returns the exit code.
 ///
@@ -33,6 +33,7 @@ use crate::peer::{Handle, PeerEvent, StartNotice, start_telling};
 pub(super) async fn run(plan: Plan) -> anyhow::Result<u8> {
     let out = Output::new();
     let mut signals = Signals::new()?;
+    // The ready file of an earlier run would be wrong.
     if let Some(path) = plan.ready_file.as_deref().filter(|path| !is_of_another(path)) {
         let _ = std::fs::remove_file(path);
     }
@@ -48,7 +49,7 @@ pub(super) async fn run(plan: Plan) -> anyhow::Result<u8> {
         },
     };
     if let Some(path) = &plan.ready_file {
-        // This process has the data directory, so that whatever stands there is of an earlier one.
+        // No other process has the data directory: the file is of an earlier run, even if another has its id now.
         let _ = std::fs::remove_file(path);
     }
     let terminal = Terminal::remember();
@@ -359,10 +360,8 @@ impl Session {
 /// on one data directory, the one that fails must not take the other's file away.
 fn is_of_another(ready_file: &Path) -> bool {
     let text = std::fs::read_to_string(ready_file).unwrap_or_default();
-    let id = text.split(' ').next().and_then(|id| id.parse().ok()).and_then(rustix::process::Pid::from_raw);
-    // A process of another user may not be signalled, but it is there.
-    let lives = |id| !matches!(rustix::process::test_kill_process(id), Err(rustix::io::Errno::SRCH));
-    id.is_some_and(|id| id != rustix::process::getpid() && lives(id))
+    let id = text.split(' ').next().and_then(|id| id.parse().ok());
+    id.is_some_and(|id| id != std::process::id() && is_process(id))
 }
 
 /// Writes a file that appears completely or not at all.
@@ -393,7 +392,7 @@ mod tests {
     fn only_the_ready_file_of_another_process_stays() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ready");
-        assert!(!is_of_another(&path), "there is none");
+        assert!(!is_of_another(&path), "nobody has written the file yet");
         let says = |process: u32| {
             std::fs::write(&path, format!("{process} 127.0.0.1:1\n")).unwrap();
             is_of_another(&path)
@@ -402,7 +401,7 @@ mod tests {
         assert!(says(other.id()) && !says(std::process::id()));
         other.kill().unwrap();
         other.wait().unwrap();
-        assert!(!says(other.id()), "it has ended");
+        assert!(!says(other.id()), "the other process has ended");
         std::fs::write(&path, "no process").unwrap();
         assert!(!is_of_another(&path));
     }

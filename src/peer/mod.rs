@@ -21,7 +21,7 @@ mod shared;
 pub use api::*;
 pub use boot::admit::{Admission, AdmitError, AdmitOptions, AdmitReport, Admittee, admit};
 pub use boot::start::{start, start_telling};
-pub use control::choice::PeerChoice;
+pub use control::choice::{PeerChoice, is_process};
 pub use control::client::Client;
 pub use control::export::{Begun, Place, PlaceError, WriteError};
 pub use control::handle::Handle;

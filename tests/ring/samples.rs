@@ -39,7 +39,7 @@ impl Sample {
     /// since to draw all of them would take longer than to store them.
     pub fn random(dir: &Path, name: &str, seed: u64, length: u64) -> Sample {
         let path = dir.join(name);
-        let mut piece = vec![0; 1 << 20];
+        let mut piece = vec![0; length.clamp(8, 1 << 20) as usize];
         ChaCha8Rng::seed_from_u64(seed).fill_bytes(&mut piece);
         let mut file = File::create(&path).unwrap();
         for (number, at) in (0..length).step_by(piece.len()).enumerate() {

@@ -106,7 +106,7 @@ impl Node {
             // A peer with few contacts keeps few of the members that it hears of: it passes their news on and forgets
             // them.
             if is_news {
-                self.members.announce_once(member.clone());
+                self.members.announce_once(member.entry.clone());
             }
         } else {
             if let Some(teller) = teller {

@@ -208,7 +208,7 @@ impl Node {
         self.ask(now, Target::from(whom), request, self.request_timeout(), Purpose::Notify);
     }
 
-    /// Whether members are exchanged whole: the ring is small, or nearly so, and all its members are known.
+    /// Whether members are exchanged whole: the ring is small, or nearly so.
     pub(super) fn exchanges_whole(&self) -> bool {
         self.members.are_exchanged_whole(self.settings())
     }

@@ -188,11 +188,8 @@ impl Resident {
     }
 
     fn runs(&self) -> bool {
-        let id = i32::try_from(self.file.process_id).ok().and_then(rustix::process::Pid::from_raw);
-        // A process of another user may not be signalled, but it is there.
-        let lives = |id| !matches!(rustix::process::test_kill_process(id), Err(rustix::io::Errno::SRCH));
         // After a kill the process id may belong to another process; only a peer locks the store.
-        id.is_some_and(lives) && is_in_use(&self.data_dir)
+        is_process(self.file.process_id) && is_in_use(&self.data_dir)
     }
 
     /// The error for a peer that does not run, or that has its folder but does not listen yet: its address is missing,
@@ -219,6 +216,14 @@ fn reached_at(listen: SocketAddr) -> SocketAddr {
         ip => ip,
     };
     SocketAddr::new(ip, listen.port())
+}
+
+/// Whether a process with this id runs.
+pub fn is_process(id: u32) -> bool {
+    let id = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw);
+    // A process of another user may not be signalled, but it is there.
+    let lives = |id| !matches!(rustix::process::test_kill_process(id), Err(rustix::io::Errno::SRCH));
+    id.is_some_and(lives)
 }
 
 /// The most data directories that are looked into.
